@@ -1,0 +1,126 @@
+# Event Syncer. `make` builds build/event-syncer; `make run` and `make test` first install what is missing on Debian.
+#
+#   make [CC=clang] [SANITIZE=address,undefined | SANITIZE=thread]   each combination has a folder of its own
+#   make run ARGS="--listen 127.0.0.1:8080"
+#   make test | bench | lint | format | install PREFIX=/usr/local | clean
+
+CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+SANITIZE ?=
+PREFIX ?= /usr/local
+ARGS ?=
+
+CPPFLAGS := -D_GNU_SOURCE -Iinclude -Isrc
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
+CFLAGS ?= -O2 -g
+LIBRARIES := -lhttp_parser -lyajl
+
+OUT := build
+ifneq ($(CC),gcc)
+OUT := $(OUT)/$(notdir $(CC))
+endif
+ifneq ($(SANITIZE),)
+comma := ,
+OUT := $(OUT)/$(subst $(comma),-,$(SANITIZE))
+SANITIZER := -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
+CPPFLAGS += -DSTORE_CHECKS
+endif
+
+COMPILE = $(CC) -std=c17 -pthread $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(SANITIZER) -MMD -MP
+LINK = $(CC) -pthread $(CFLAGS) $(SANITIZER) $(LDFLAGS)
+
+SOURCES := $(wildcard src/*.c src/*/*.c)
+OBJECTS := $(SOURCES:%.c=$(OUT)/objects/%.o)
+MODULES := $(filter-out $(OUT)/objects/src/main.o,$(OBJECTS))
+KIT := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/blackbox/kit*.c))
+UNIT_TESTS := $(patsubst test/unit/%.c,$(OUT)/test/%,$(wildcard test/unit/test_*.c))
+BLACKBOX_TESTS := $(patsubst test/blackbox/%.c,$(OUT)/test/%,$(wildcard test/blackbox/test_*.c))
+BENCHES := $(patsubst bench/%.c,$(OUT)/bench/%,$(filter-out bench/common.c,$(wildcard bench/*.c)))
+C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
+
+BUILD_PACKAGES := gcc libc6-dev libhttp-parser-dev libyajl-dev
+TEST_PACKAGES := libcmocka-dev
+LINT_PACKAGES := clang clang-format clang-tidy cppcheck
+
+.PHONY: all run test tests benches bench lint format install clean build-packages test-packages lint-packages
+
+all: $(OUT)/event-syncer
+
+# The inner make looks for sources and compilers only after the packages are there.
+run: build-packages
+	@$(MAKE) --no-print-directory all
+	@exec $(OUT)/event-syncer serve $(ARGS)
+
+test: test-packages
+	@$(MAKE) --no-print-directory tests
+	@EVENT_SYNCER_BINARY=$(OUT)/event-syncer test/run $(UNIT_TESTS) $(BLACKBOX_TESTS)
+
+tests: all $(UNIT_TESTS) $(BLACKBOX_TESTS)
+
+bench: build-packages
+	@$(MAKE) --no-print-directory all benches
+	@EVENT_SYNCER_BINARY=$(OUT)/event-syncer bench/run
+
+benches: $(BENCHES)
+
+$(OUT)/event-syncer: $(OBJECTS)
+	$(LINK) $^ $(LIBRARIES) -o $@
+
+$(OUT)/objects/%.o: %.c
+	@mkdir -p $(@D)
+	$(COMPILE) -c $< -o $@
+
+$(UNIT_TESTS): $(OUT)/test/%: $(OUT)/objects/test/unit/%.o $(MODULES)
+	@mkdir -p $(@D)
+	$(LINK) $^ $(LIBRARIES) -lcmocka -o $@
+
+$(BLACKBOX_TESTS): $(OUT)/test/%: $(OUT)/objects/test/blackbox/%.o $(KIT)
+	@mkdir -p $(@D)
+	$(LINK) $^ -lcmocka -o $@
+
+$(BENCHES): $(OUT)/bench/%: $(OUT)/objects/bench/%.o $(OUT)/objects/bench/common.o
+	@mkdir -p $(@D)
+	$(LINK) $^ -o $@
+
+.SECONDARY:
+
+lint: lint-packages test-packages
+	clang-format --dry-run --Werror $(C_FILES)
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+		--suppress=missingIncludeSystem -Iinclude -Isrc -D_GNU_SOURCE src
+	clang-tidy --quiet --warnings-as-errors='*' $(SOURCES) -- -std=c17 $(CPPFLAGS)
+
+format: lint-packages
+	clang-format -i $(C_FILES)
+
+install: all
+	install -D -m 755 $(OUT)/event-syncer $(DESTDIR)$(PREFIX)/bin/event-syncer
+
+clean:
+	rm -rf build
+
+# Installs the packages that are missing; asks nobody and touches no network when none is.
+define install_packages
+	@missing=""; for package in $(1); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		echo "installing:$$missing"; \
+		sudo=""; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -qq -y --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+build-packages:
+	$(call install_packages,$(BUILD_PACKAGES))
+
+test-packages:
+	$(call install_packages,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+
+lint-packages:
+	$(call install_packages,$(LINT_PACKAGES))
+
+-include $(OBJECTS:.o=.d) $(KIT:.o=.d) $(wildcard $(OUT)/objects/test/*/*.d $(OUT)/objects/bench/*.d)

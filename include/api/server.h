@@ -1,0 +1,37 @@
+/* One server, put together: everything that there is one of.
+ *
+ * Made and owned by the `serve` command (src/cli/serve.c), which fills it before the first request arrives
+ * and takes it apart after the last; handlers get it as their context. Nothing in it changes in between, so
+ * it needs no lock: each part has its own.
+ */
+#ifndef API_SERVER_H
+#define API_SERVER_H
+
+#include "base/log.h"
+#include "net/http_server.h"
+#include "queue/reaper.h"
+#include "queue/store.h"
+
+#include <stdint.h>
+
+#define EVENT_SYNCER_VERSION "0.1.0"
+
+/* Who may ask: see the Access section of the README. Empty texts: not set. */
+struct access_rules {
+    struct text token;
+    struct text cors_origin;
+    bool insecure; /* said by the operator: no token, and yet open to others */
+};
+
+struct server {
+    struct log log;
+    struct store *store;
+    struct reaper *reaper;
+    struct http_server *http;
+    struct access_rules access;
+    int64_t longest_wait_ns;
+    uint64_t max_memory_bytes;
+    int64_t started_at;
+};
+
+#endif

@@ -1,0 +1,44 @@
+/* A growing run of bytes.
+ *
+ * The owner of the struct owns the bytes and frees them with buffer_free. Appending never fails half-way:
+ * when there is no memory, the buffer keeps what it had and remembers it in `failed`, so that a writer can
+ * append many pieces and ask once at the end. Not locked: one thread at a time.
+ */
+#ifndef BASE_BUFFER_H
+#define BASE_BUFFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct buffer {
+    char *bytes;
+    size_t length;
+    size_t capacity;
+    bool failed;
+};
+
+#define BUFFER_EMPTY                                                                                         \
+    (struct buffer)                                                                                          \
+    {                                                                                                        \
+        .bytes = NULL                                                                                        \
+    }
+
+/* Frees the bytes and leaves an empty buffer that can be used again. */
+void buffer_free(struct buffer *buffer);
+
+/* Forgets the content and a failure, keeps the memory. */
+void buffer_clear(struct buffer *buffer);
+
+/* Makes room for `extra` more bytes behind `length`. Returns 0, or -1 without memory (and sets `failed`). */
+int buffer_reserve(struct buffer *buffer, size_t extra);
+
+/* Append bytes, a NUL-terminated string (without its NUL), or a formatted text. Failures only set `failed`.
+ */
+void buffer_append(struct buffer *buffer, const void *bytes, size_t length);
+void buffer_append_text(struct buffer *buffer, const char *text);
+void buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Drops the first `length` bytes (at most all of them). */
+void buffer_drop_front(struct buffer *buffer, size_t length);
+
+#endif

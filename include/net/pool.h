@@ -1,0 +1,92 @@
+/* The elastic pool of blocking workers.
+ *
+ * The pool's one rule: at any moment about `threads` workers are not blocked. A worker that is about to block
+ * (a wait for an event, a database or upstream call) enters a blocking section with pool_block; when that
+ * leaves fewer than `threads`, a spare worker is woken or a new one started, up to `max_threads`. After
+ * pool_unblock it finishes its request; then, when there are too many, pool_turn makes it a spare, and a
+ * spare that idles for SPARE_IDLE ends.
+ *
+ * Waiting requests may use all threads but `threads` + POOL_RESERVE, other blockers all but `threads`: so
+ * waiting requests never keep a push from being served, and not even all of them keep a database call from
+ * being made.
+ *
+ * Jobs are work that belongs to no connection (the delivery of one event to very many waiters). A worker does
+ * one job, then serves one event, and so on, so that neither holds the other up.
+ *
+ * Lock: the pool's mutex, a leaf; it is not held while anything of the caller's runs.
+ * Invariants: running + blocked + spares = total <= max_threads; blocked <= max_threads - threads.
+ */
+#ifndef NET_POOL_H
+#define NET_POOL_H
+
+#include "base/log.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+struct pool;
+
+enum { POOL_RESERVE = 4 };
+
+/* Work for any worker. `run` is called once for each pool_submit, by one worker; it may submit the job again
+ * or free it. */
+struct job {
+    void (*run)(struct job *job);
+    STAILQ_ENTRY(job) link;
+};
+
+struct pool_options {
+    unsigned threads;
+    unsigned max_threads; /* at least threads + POOL_RESERVE + 1 */
+    size_t stack_bytes;
+    /* A worker's life: it calls pool_turn between two events, and returns when that says so. */
+    void (*work)(void *context, struct pool *pool);
+    /* Wakes one worker that waits for an event inside `work`, so that it comes to pool_turn. */
+    void (*wake)(void *context);
+    /* Wakes all workers that wait for an event, for good: the pool ends. */
+    void (*wake_all)(void *context);
+    void *context;
+    const struct log *log;
+};
+
+/* Why a worker enters a blocking section. */
+enum block_reason {
+    BLOCK_WAITING, /* a request that waits for an event */
+    BLOCK_CALL,    /* a call that takes its time */
+};
+
+struct pool_counts {
+    unsigned running;
+    unsigned waiting;
+    unsigned blocked; /* the waiting ones among them */
+    unsigned spare;
+    unsigned total;
+    unsigned max;
+};
+
+/* Makes a pool and starts `threads` workers. Returns NULL with errno. */
+struct pool *pool_create(const struct pool_options *options);
+
+/* Ends the workers: those in `work` must have been woken for good by the caller. Frees the pool. Takes NULL.
+ */
+void pool_free(struct pool *pool);
+
+/* What a worker does between two events: runs at most one job, becomes a spare when there are too many.
+ * Returns false when the thread should end. */
+bool pool_turn(struct pool *pool);
+
+/* Whether there are jobs, so that the worker had better not wait long for an event. */
+bool pool_has_jobs(struct pool *pool);
+
+/* Enters a blocking section. Returns 0, or -1 when no thread may be spent on it: the caller then must not
+ * block. */
+int pool_block(struct pool *pool, enum block_reason reason);
+void pool_unblock(struct pool *pool, enum block_reason reason);
+
+/* Queues a job. Can't fail. */
+void pool_submit(struct pool *pool, struct job *job);
+
+struct pool_counts pool_counts(struct pool *pool);
+
+#endif

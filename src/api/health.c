@@ -1,0 +1,45 @@
+/* Section 6 of the API: how the server is. */
+#include "api/api.h"
+
+static void append_pool(struct buffer *body, const struct pool_counts *pool)
+{
+    buffer_printf(body, "\"threads\":{\"running\":%u,\"waiting\":%u,\"spare\":%u,\"total\":%u,\"max\":%u}",
+                  pool->running, pool->waiting, pool->spare, pool->total, pool->max);
+}
+
+static void append_queue(struct buffer *body, const struct store_counts *counts, uint64_t max_memory_bytes)
+{
+    buffer_printf(body,
+                  "\"queue\":{\"keys\":%llu,\"groups\":%llu,\"waiting\":%llu,\"events\":%llu,"
+                  "\"memory_bytes\":%llu,\"max_memory_bytes\":%llu}",
+                  (unsigned long long)counts->keys, (unsigned long long)counts->groups,
+                  (unsigned long long)counts->waiting, (unsigned long long)counts->events,
+                  (unsigned long long)counts->memory_bytes, (unsigned long long)max_memory_bytes);
+}
+
+void api_health(void *context, struct request *request, struct response *response)
+{
+    (void)request;
+    struct server *server = context;
+    struct pool_counts pool = pool_counts(http_server_pool(server->http));
+    struct connection_counts connections = http_server_connections(server->http);
+    struct store_counts counts = store_counts(server->store);
+    struct buffer *body = response->body;
+    response_json(response, 200);
+    buffer_printf(body, "{\"status\":\"OK\",\"version\":\"%s\",\"uptime_seconds\":%lld,",
+                  EVENT_SYNCER_VERSION,
+                  (long long)((clock_monotonic_ns() - server->started_at) / CLOCK_NS_PER_SECOND));
+    append_pool(body, &pool);
+    buffer_printf(body, ",\"connections\":{\"open\":%u,\"max\":%u},", connections.open, connections.max);
+    append_queue(body, &counts, server->max_memory_bytes);
+    buffer_append_text(body, "}");
+    response_header(response, "Cache-Control", TEXT("no-store"));
+}
+
+void api_healthz(void *context, struct request *request, struct response *response)
+{
+    (void)context;
+    (void)request;
+    response_json(response, 200);
+    buffer_append_text(response->body, "{\"ok\":true}");
+}

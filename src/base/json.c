@@ -1,0 +1,202 @@
+#include "base/json.h"
+
+#include <setjmp.h>
+#include <stdalign.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yajl/yajl_parse.h>
+
+enum { FIRST_CHUNK_BYTES = 3072, CHUNK_BYTES = 8192 };
+
+/* Each allocation is preceded by its size, which a resize needs. */
+struct allocation {
+    alignas(max_align_t) size_t size;
+};
+
+struct chunk {
+    struct chunk *next;
+    alignas(max_align_t) char bytes[];
+};
+
+/* Grows by chunks, frees all at once. The first chunk lies on the stack and is enough for nearly every text.
+ */
+struct arena {
+    char *free_at;
+    char *end;
+    struct chunk *chunks;
+    jmp_buf out_of_memory;
+    alignas(max_align_t) char first[FIRST_CHUNK_BYTES];
+};
+
+static size_t aligned(size_t size)
+{
+    return (size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
+}
+
+static void *arena_allocate(void *context, size_t size)
+{
+    struct arena *arena = context;
+    if (size > SIZE_MAX / 4)
+        longjmp(arena->out_of_memory, 1);
+    size_t needed = sizeof(struct allocation) + aligned(size);
+    if ((size_t)(arena->end - arena->free_at) < needed) {
+        size_t chunk_bytes = needed > CHUNK_BYTES ? needed : CHUNK_BYTES;
+        struct chunk *chunk = malloc(sizeof *chunk + chunk_bytes);
+        if (chunk == NULL)
+            longjmp(arena->out_of_memory, 1);
+        chunk->next = arena->chunks;
+        arena->chunks = chunk;
+        arena->free_at = chunk->bytes;
+        arena->end = chunk->bytes + chunk_bytes;
+    }
+    struct allocation *allocation = (struct allocation *)(void *)arena->free_at;
+    allocation->size = size;
+    arena->free_at += needed;
+    return allocation + 1;
+}
+
+static void *arena_resize(void *context, void *old, size_t size)
+{
+    if (old == NULL)
+        return arena_allocate(context, size);
+    size_t old_size = ((struct allocation *)old - 1)->size;
+    if (size <= old_size)
+        return old;
+    void *larger = arena_allocate(context, size);
+    memcpy(larger, old, old_size);
+    return larger;
+}
+
+static void arena_release(void *context, void *old)
+{
+    (void)context;
+    (void)old;
+}
+
+static void arena_init(struct arena *arena)
+{
+    arena->free_at = arena->first;
+    arena->end = arena->first + sizeof arena->first;
+    arena->chunks = NULL;
+}
+
+static void arena_free(struct arena *arena)
+{
+    while (arena->chunks != NULL) {
+        struct chunk *chunk = arena->chunks;
+        arena->chunks = chunk->next;
+        free(chunk);
+    }
+}
+
+struct depth {
+    size_t now;
+    size_t limit;
+};
+
+static int enter(void *context)
+{
+    struct depth *depth = context;
+    return ++depth->now <= depth->limit;
+}
+
+static int leave(void *context)
+{
+    struct depth *depth = context;
+    depth->now--;
+    return 1;
+}
+
+static void locate(struct text json, size_t offset, struct json_error *error)
+{
+    error->line = 1;
+    error->column = 1;
+    for (size_t i = 0; i < offset && i < json.length; i++) {
+        if (json.bytes[i] == '\n') {
+            error->line++;
+            error->column = 1;
+        } else {
+            error->column++;
+        }
+    }
+}
+
+static void explain(yajl_handle handle, struct json_error *error)
+{
+    unsigned char *message = yajl_get_error(handle, 0, NULL, 0);
+    snprintf(error->reason, sizeof error->reason, "%s", message == NULL ? "" : (const char *)message);
+    error->reason[strcspn(error->reason, "\n")] = '\0';
+    yajl_free_error(handle, message);
+}
+
+static enum json_result parse(struct arena *arena, struct text json, size_t depth_limit,
+                              struct json_error *error)
+{
+    static const yajl_callbacks callbacks = {
+        .yajl_start_map = enter, .yajl_end_map = leave, .yajl_start_array = enter, .yajl_end_array = leave};
+    yajl_alloc_funcs allocator = {
+        .malloc = arena_allocate, .realloc = arena_resize, .free = arena_release, .ctx = arena};
+    struct depth depth = {.limit = depth_limit};
+    if (setjmp(arena->out_of_memory) != 0)
+        return JSON_NO_MEMORY;
+    yajl_handle handle = yajl_alloc(&callbacks, &allocator, &depth);
+    yajl_status status = yajl_parse(handle, (const unsigned char *)json.bytes, json.length);
+    size_t offset = status == yajl_status_ok ? json.length : yajl_get_bytes_consumed(handle);
+    if (status == yajl_status_ok)
+        status = yajl_complete_parse(handle);
+    if (status == yajl_status_ok)
+        return JSON_VALID;
+    locate(json, offset, error);
+    if (status == yajl_status_client_canceled)
+        snprintf(error->reason, sizeof error->reason, "nested more than %zu deep", depth_limit);
+    else
+        explain(handle, error);
+    return JSON_INVALID;
+}
+
+enum json_result json_check(struct text json, size_t depth_limit, struct json_error *error)
+{
+    const char *form_feed = json.length == 0 ? NULL : memchr(json.bytes, '\f', json.length);
+    if (form_feed != NULL) {
+        locate(json, (size_t)(form_feed - json.bytes), error);
+        snprintf(error->reason, sizeof error->reason, "form feed is not allowed");
+        return JSON_INVALID;
+    }
+    struct arena arena;
+    arena_init(&arena);
+    enum json_result result = parse(&arena, json, depth_limit, error);
+    arena_free(&arena);
+    return result;
+}
+
+static void append_escaped(struct buffer *buffer, unsigned char byte)
+{
+    static const char shorts[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    for (size_t i = 0; i + 1 < sizeof shorts; i += 2) {
+        if ((unsigned char)shorts[i] == byte) {
+            const char escape[2] = {'\\', shorts[i + 1]};
+            buffer_append(buffer, escape, sizeof escape);
+            return;
+        }
+    }
+    buffer_printf(buffer, "\\u%04x", byte);
+}
+
+void json_append_string(struct buffer *buffer, struct text text)
+{
+    size_t plain_from = 0;
+    buffer_append_text(buffer, "\"");
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char byte = (unsigned char)text.bytes[i];
+        if (byte >= 0x20 && byte != '"' && byte != '\\')
+            continue;
+        buffer_append(buffer, text.bytes + plain_from, i - plain_from);
+        append_escaped(buffer, byte);
+        plain_from = i + 1;
+    }
+    if (text.length > plain_from)
+        buffer_append(buffer, text.bytes + plain_from, text.length - plain_from);
+    buffer_append_text(buffer, "\"");
+}

@@ -1,0 +1,71 @@
+#include "base/log.h"
+
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const char *const level_names[] = {
+    [LOG_LEVEL_ERROR] = "error",
+    [LOG_LEVEL_WARN] = "warn",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_DEBUG] = "debug",
+};
+
+int log_level_parse(struct text name, enum log_level *level)
+{
+    for (enum log_level i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++) {
+        if (text_equals(name, text_from(level_names[i]))) {
+            *level = i;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+void log_write(const struct log *log, enum log_level level, const char *format, ...)
+{
+    if (level > log->level)
+        return;
+    char line[LOG_LINE_BYTES];
+    char time[CLOCK_RFC3339_BYTES];
+    clock_format_rfc3339(clock_wall_ms(), time);
+    size_t length = (size_t)snprintf(line, sizeof line, "%s %s ", time, level_names[level]);
+    va_list arguments;
+    va_start(arguments, format);
+    int wanted = vsnprintf(line + length, sizeof line - length - 1, format, arguments);
+    va_end(arguments);
+    size_t room = sizeof line - length - 2;
+    length += wanted < 0 ? 0 : (size_t)wanted > room ? room : (size_t)wanted;
+    line[length++] = '\n';
+    /* Nobody is left to tell when the log itself can't be written. */
+    ssize_t written = write(log->descriptor, line, length);
+    (void)written;
+}
+
+const char *log_quote(struct text text, char quoted[static LOG_TEXT_BYTES])
+{
+    enum { LONGEST_ESCAPE = 4, TAIL = sizeof "...\"" };
+    size_t length = 0;
+    quoted[length++] = '"';
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char byte = (unsigned char)text.bytes[i];
+        if (length + LONGEST_ESCAPE + TAIL > LOG_TEXT_BYTES) {
+            for (int dots = 0; dots < 3; dots++)
+                quoted[length++] = '.';
+            break;
+        }
+        if (byte == '"' || byte == '\\') {
+            quoted[length++] = '\\';
+            quoted[length++] = (char)byte;
+        } else if (byte < 0x20 || byte > 0x7E) {
+            length += (size_t)snprintf(quoted + length, LONGEST_ESCAPE + 1, "\\x%02x", byte);
+        } else {
+            quoted[length++] = (char)byte;
+        }
+    }
+    quoted[length++] = '"';
+    quoted[length] = '\0';
+    return quoted;
+}

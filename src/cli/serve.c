@@ -1,0 +1,209 @@
+/* The command `serve`: puts a server together, waits for a signal, takes it apart. */
+#include "api/api.h"
+#include "base/clock.h"
+#include "cli/commands.h"
+#include "cli/serve_options.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { STOP_SECONDS = 8, MOST_ARENAS = 8 };
+
+/* The signals that stop the server, blocked in all threads, so that only main takes them. */
+static sigset_t stop_signals(void)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    return signals;
+}
+
+static void prepare_process(const struct serve_options *options)
+{
+    sigset_t signals = stop_signals();
+    signal(SIGPIPE, SIG_IGN);
+    /* A shell ignores SIGINT for what it starts in the background; who sends it to us means it. */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    /* Ten thousand threads should not spread what few run at once over many arenas. */
+    mallopt(M_ARENA_MAX, options->threads < MOST_ARENAS ? (int)options->threads : MOST_ARENAS);
+}
+
+static int fail_to_listen(const struct serve_options *options)
+{
+    if (errno == EADDRINUSE)
+        fprintf(
+            stderr,
+            "event-syncer: %s:%u is taken; stop what listens there, or choose another port with --listen\n",
+            options->address, options->port);
+    else
+        fprintf(stderr, "event-syncer: can't serve on %s:%u: %s\n", options->address, options->port,
+                strerror(errno));
+    return -1;
+}
+
+static int create_store(struct server *server, const struct serve_options *options)
+{
+    struct store_options store_options = {
+        .clock = clock_system, .ttl_ns = options->ttl_ns, .max_memory_bytes = options->max_memory};
+    server->store = store_create(&store_options);
+    if (server->store != NULL)
+        server->reaper = reaper_start(server->store);
+    if (server->reaper != NULL)
+        return 0;
+    fprintf(stderr, "event-syncer: can't start: %s\n", strerror(errno));
+    return -1;
+}
+
+static int create_http(struct server *server, const struct serve_options *options, struct text common_headers)
+{
+    struct http_server_options http_options = {
+        .address = options->address,
+        .port = options->port,
+        .threads = (unsigned)options->threads,
+        .max_threads = (unsigned)options->max_threads,
+        .max_connections = (unsigned)options->max_connections,
+        .max_body = options->max_body,
+        .deadlines = http_deadlines_default,
+        .access_log = options->access_log,
+        .common_headers = common_headers,
+        .routes = api_routes,
+        .route_count = api_route_count,
+        .admit = api_admit,
+        .context = server,
+        .log = &server->log,
+    };
+    server->http = http_server_create(&http_options);
+    return server->http != NULL ? 0 : fail_to_listen(options);
+}
+
+/* Writes the port by rename, so that who waits for the file never reads half of it. */
+static int write_port_file(const char *path, uint16_t port)
+{
+    struct buffer temporary = BUFFER_EMPTY;
+    buffer_printf(&temporary, "%s.tmp", path);
+    buffer_append(&temporary, "", 1);
+    FILE *file = temporary.failed ? NULL : fopen(temporary.bytes, "we");
+    bool written = file != NULL && fprintf(file, "%u\n", port) > 0;
+    if (file != NULL)
+        written = fclose(file) == 0 && written;
+    if (written)
+        written = rename(temporary.bytes, path) == 0;
+    if (!written)
+        fprintf(stderr, "event-syncer: can't write --port-file %s: %s\n", path, strerror(errno));
+    buffer_free(&temporary);
+    return written ? 0 : -1;
+}
+
+static void say_hello(const struct server *server, const struct serve_options *options)
+{
+    bool v6 = options->address_is_v6;
+    char url[ADDRESS_BYTES + 32];
+    snprintf(url, sizeof url, "%s%s%s:%u", v6 ? "[" : "", options->address, v6 ? "]" : "",
+             http_server_port(server->http));
+    log_info(&server->log, "listening address=%s threads=%llu max_threads=%llu max_connections=%llu", url,
+             (unsigned long long)options->threads, (unsigned long long)options->max_threads,
+             (unsigned long long)options->max_connections);
+    log_info(&server->log, "try: curl -d '{\"n\":1}' 'http://%s/push?key=demo'", url);
+    log_info(&server->log, "try: curl 'http://%s/blocking-get?key=demo&groupId=one'", url);
+}
+
+static void wait_for_stop_signal(const struct server *server)
+{
+    sigset_t signals = stop_signals();
+    int signal_number = 0;
+    while (sigwait(&signals, &signal_number) != 0)
+        continue;
+    log_info(&server->log, "stopping signal=%s", signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+    /* From here on a second one ends the process at once. */
+    pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
+}
+
+/* What is under way finishes or is cut; nothing is consumed by a stop. */
+static void stop(struct server *server)
+{
+    int64_t deadline_at = clock_monotonic_ns() + STOP_SECONDS * CLOCK_NS_PER_SECOND;
+    http_server_stop_accepting(server->http);
+    store_stop(server->store);
+    http_server_drain(server->http, deadline_at);
+}
+
+static int run(struct server *server, const struct serve_options *options)
+{
+    server->started_at = clock_monotonic_ns();
+    if (http_server_start(server->http) != 0)
+        return fail_to_listen(options);
+    if (options->port_file != NULL &&
+        write_port_file(options->port_file, http_server_port(server->http)) != 0)
+        return -1;
+    say_hello(server, options);
+    wait_for_stop_signal(server);
+    stop(server);
+    return 0;
+}
+
+static void free_server(struct server *server, bool served)
+{
+    http_server_free(server->http);
+    uint64_t stored = server->store == NULL ? 0 : store_count_live(server->store);
+    reaper_stop(server->reaper);
+    store_free(server->store);
+    if (served)
+        log_info(&server->log, "stopped stored_events=%llu", (unsigned long long)stored);
+}
+
+static int serve(const struct serve_options *options)
+{
+    struct server server = {
+        .log = {.descriptor = STDERR_FILENO, .level = options->log_level},
+        .access = {.token = {.bytes = options->token.bytes, .length = options->token.length},
+                   .insecure = options->insecure},
+        .longest_wait_ns = options->wait_ns,
+        .max_memory_bytes = options->max_memory,
+    };
+    if (options->cors_origin != NULL)
+        server.access.cors_origin = text_from(options->cors_origin);
+    struct buffer common_headers = BUFFER_EMPTY;
+    api_common_headers(&server.access, &common_headers);
+    struct text headers = {.bytes = common_headers.bytes, .length = common_headers.length};
+    prepare_process(options);
+    bool served = create_store(&server, options) == 0 && create_http(&server, options, headers) == 0 &&
+                  run(&server, options) == 0;
+    free_server(&server, served);
+    buffer_free(&common_headers);
+    return served ? EXIT_SUCCESS : EXIT_USAGE;
+}
+
+static void print_help(void)
+{
+    printf("event-syncer serve [options]: takes events in over HTTP and hands them out\n\n"
+           "options (defaults and environment variables in brackets):\n");
+    serve_options_print();
+}
+
+int command_serve(int argument_count, char **arguments)
+{
+    struct serve_options options;
+    int status = EXIT_USAGE;
+    switch (serve_options_read(&options, argument_count, arguments)) {
+    case OPTIONS_GO:
+        status = serve(&options);
+        break;
+    case OPTIONS_HELP:
+        print_help();
+        status = EXIT_SUCCESS;
+        break;
+    case OPTIONS_WRONG:
+        break;
+    }
+    serve_options_free(&options);
+    return status;
+}

@@ -1,0 +1,65 @@
+/* Answers: from a response to bytes in the socket. */
+#include "net/connection_internal.h"
+
+int answer_prepare(const struct http_server *server, const struct response *response, unsigned minor_version,
+                   bool keep_alive, struct buffer *head, struct outgoing *outgoing)
+{
+    uint64_t length = response->source.operations != NULL ? response->source.length : response->body->length;
+    int64_t wall_s = clock_wall_ms() / 1000;
+    buffer_clear(head);
+    response_write_head(response, length, wall_s, minor_version, keep_alive, server->options.common_headers,
+                        head);
+    if (!response->without_body && response->source.operations == NULL)
+        buffer_append(head, response->body->bytes, response->body->length);
+    if (head->failed || response->body->failed || response->headers->failed)
+        return -1;
+    const struct http_deadlines *deadlines = &server->options.deadlines;
+    int64_t allowance_ns = (int64_t)(length / (uint64_t)deadlines->answer_bytes_rate) * CLOCK_NS_PER_SECOND;
+    *outgoing = (struct outgoing){
+        .bytes = head->bytes,
+        .length = head->length,
+        .source = response->source,
+        .close = !keep_alive,
+        .allowed_ns = deadlines->answer_ns + allowance_ns,
+    };
+    return 0;
+}
+
+enum outgoing_result answer_try(struct connection *connection, struct outgoing *outgoing)
+{
+    bool progress;
+    enum outgoing_result result = outgoing_send(connection->descriptor, outgoing, &progress);
+    if (result == OUTGOING_WHOLE || result == OUTGOING_FAILED)
+        return result;
+    outgoing->deadline_at = clock_monotonic_ns() + outgoing->allowed_ns;
+    connection->outgoing = outgoing_keep(outgoing);
+    return connection->outgoing == NULL ? OUTGOING_FAILED : result;
+}
+
+enum answer_progress answer_continue(struct http_server *server, struct connection *connection)
+{
+    for (;;) {
+        struct outgoing *outgoing = connection->outgoing;
+        bool progress = false;
+        enum outgoing_result result = outgoing_send(connection->descriptor, outgoing, &progress);
+        if (result == OUTGOING_WHOLE) {
+            connection->outgoing = NULL;
+            outgoing_free(outgoing);
+            return ANSWER_OUT;
+        }
+        if (result == OUTGOING_FAILED || connection_want_room(server, connection) != 0) {
+            connection_close(server, connection);
+            return ANSWER_PENDING;
+        }
+        if (progress || outgoing->stalled_at == 0)
+            outgoing->stalled_at = clock_monotonic_ns() + server->options.deadlines.stalled_ns;
+        int64_t deadline_at =
+            outgoing->stalled_at < outgoing->deadline_at ? outgoing->stalled_at : outgoing->deadline_at;
+        if (result == OUTGOING_YIELDED) {
+            connection_yield(server, connection, CONNECTION_WRITING, deadline_at);
+            return ANSWER_PENDING;
+        }
+        if (connection_release(connection, CONNECTION_WRITING, deadline_at))
+            return ANSWER_PENDING;
+    }
+}

@@ -1,0 +1,114 @@
+#include "net/chunked.h"
+
+#include "base/text.h"
+#include "net/limits.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+/* A size of 15 hexadecimal digits can't overflow, and no limit of ours is near it. */
+enum { MOST_SIZE_DIGITS = 15 };
+
+static bool is_text(char c)
+{
+    return ((unsigned char)c >= 0x20 && c != 0x7F) || c == '\t';
+}
+
+static int step_size(struct chunked *chunked, char c)
+{
+    int digit = text_hex_value(c);
+    if (digit >= 0) {
+        if (++chunked->digits > MOST_SIZE_DIGITS)
+            return -1;
+        chunked->left = chunked->left * 16 + (uint64_t)digit;
+        return 0;
+    }
+    if (chunked->digits == 0)
+        return -1;
+    if (c == '\r')
+        chunked->state = CHUNKED_SIZE_END;
+    else if (c == ';')
+        chunked->state = CHUNKED_EXTENSION;
+    else
+        return -1;
+    return 0;
+}
+
+static int expect(struct chunked *chunked, char c, char expected, enum chunked_state next)
+{
+    if (c != expected)
+        return -1;
+    chunked->state = next;
+    return 0;
+}
+
+/* A line of text up to its CR. */
+static int step_line(struct chunked *chunked, char c, enum chunked_state at_end)
+{
+    if (c == '\r')
+        chunked->state = at_end;
+    else if (!is_text(c))
+        return -1;
+    return 0;
+}
+
+/* Moves by one byte that is not data. Returns 0, or -1 when it does not belong there. */
+static int step(struct chunked *chunked, char c)
+{
+    if (++chunked->extra > HTTP_CHUNK_EXTRA_BYTES && chunked->state != CHUNKED_SIZE)
+        return -1;
+    switch (chunked->state) {
+    case CHUNKED_SIZE:
+        return step_size(chunked, c);
+    case CHUNKED_EXTENSION:
+        return step_line(chunked, c, CHUNKED_SIZE_END);
+    case CHUNKED_SIZE_END:
+        return expect(chunked, c, '\n', chunked->left == 0 ? CHUNKED_LINE : CHUNKED_DATA);
+    case CHUNKED_DATA_CR:
+        return expect(chunked, c, '\r', CHUNKED_DATA_END);
+    case CHUNKED_DATA_END:
+        chunked->digits = 0;
+        chunked->extra -= 2; /* the line break behind data is paid for by the data */
+        return expect(chunked, c, '\n', CHUNKED_SIZE);
+    case CHUNKED_LINE:
+        if (c == '\r')
+            return expect(chunked, c, '\r', CHUNKED_FINAL_END);
+        chunked->state = CHUNKED_TRAILER;
+        return c == ' ' || c == '\t' ? -1 : step_line(chunked, c, CHUNKED_TRAILER_END);
+    case CHUNKED_TRAILER:
+        return step_line(chunked, c, CHUNKED_TRAILER_END);
+    case CHUNKED_TRAILER_END:
+        return expect(chunked, c, '\n', CHUNKED_LINE);
+    case CHUNKED_FINAL_END:
+        return expect(chunked, c, '\n', CHUNKED_DONE);
+    case CHUNKED_DATA:
+    case CHUNKED_DONE:
+        break;
+    }
+    return -1;
+}
+
+enum chunked_result chunked_decode(struct chunked *chunked, const char *input, size_t input_length,
+                                   size_t *consumed, char *output, size_t *written)
+{
+    size_t at = 0;
+    *written = 0;
+    while (at < input_length && chunked->state != CHUNKED_DONE) {
+        if (chunked->state == CHUNKED_DATA) {
+            size_t length = input_length - at;
+            if (length > chunked->left)
+                length = (size_t)chunked->left;
+            memmove(output + *written, input + at, length);
+            *written += length;
+            at += length;
+            chunked->left -= length;
+            if (chunked->left == 0)
+                chunked->state = CHUNKED_DATA_CR;
+        } else if (step(chunked, input[at++]) != 0) {
+            *consumed = at;
+            return CHUNKED_RESULT_BAD;
+        }
+    }
+    *consumed = at;
+    return chunked->state == CHUNKED_DONE ? CHUNKED_RESULT_DONE : CHUNKED_RESULT_MORE;
+}

@@ -1,0 +1,23 @@
+#include "net/media_type.h"
+
+static struct text without_quotes(struct text text)
+{
+    if (text.length < 2 || text.bytes[0] != '"' || text.bytes[text.length - 1] != '"')
+        return text;
+    return (struct text){.bytes = text.bytes + 1, .length = text.length - 2};
+}
+
+struct media_type media_type_parse(struct text value)
+{
+    struct media_type media_type = {.type = {.length = 0}};
+    if (value.length == 0)
+        return media_type;
+    media_type.type = text_trim(text_cut(&value, ';'));
+    while (value.length > 0) {
+        struct text parameter = text_cut(&value, ';');
+        struct text name = text_trim(text_cut(&parameter, '='));
+        if (media_type.charset.length == 0 && text_equals_ignoring_case(name, TEXT("charset")))
+            media_type.charset = without_quotes(text_trim(parameter));
+    }
+    return media_type;
+}

@@ -1,0 +1,243 @@
+#include "net/message.h"
+
+#include "net/limits.h"
+
+#include <string.h>
+
+enum { SMALLEST_READ = 4096, LARGEST_READ = 256 * 1024 };
+
+static int refuse(struct refusal *refusal, unsigned status, const char *reason)
+{
+    *refusal = (struct refusal){.status = status, .reason = reason};
+    return -1;
+}
+
+static char *at(const struct message *message, size_t offset)
+{
+    return message->bytes.bytes + message->start + offset;
+}
+
+static size_t available(const struct message *message)
+{
+    return message->bytes.length - message->start;
+}
+
+/* One empty line before the request line is passed over (RFC 9112 section 2.2). */
+static bool is_leading_empty_line(const struct message *message, size_t length)
+{
+    return length == 2 && message->scanned == 0 && message->skipped == 0;
+}
+
+static int check_head_size(size_t first_line_length, size_t head_length, struct refusal *refusal)
+{
+    if (first_line_length > HTTP_REQUEST_LINE_BYTES)
+        return refuse(refusal, 414, "request line too long");
+    if (head_length > HTTP_HEAD_BYTES)
+        return refuse(refusal, 431, "request head too large");
+    return 0;
+}
+
+/* Looks for the empty line that ends the head. Returns 1 when it is there, 0 when not yet, -1 with a refusal.
+ */
+static int find_head_end(struct message *message, struct refusal *refusal)
+{
+    size_t length = available(message);
+    while (message->skipped + message->scanned < length) {
+        size_t line_start = message->skipped + message->scanned;
+        const char *end = memchr(at(message, line_start), '\n', length - line_start);
+        size_t line_length = end == NULL ? length - line_start : (size_t)(end - at(message, line_start)) + 1;
+        size_t first_line_length = message->scanned == 0 ? line_length : 0;
+        if (check_head_size(first_line_length, message->scanned + line_length, refusal) != 0)
+            return -1;
+        if (end == NULL)
+            return 0;
+        if (line_length < 2 || end[-1] != '\r')
+            return refuse(refusal, 400, "a line of the head does not end in CRLF");
+        if (is_leading_empty_line(message, line_length)) {
+            message->skipped = 2;
+            continue;
+        }
+        message->scanned += line_length;
+        if (line_length == 2) {
+            message->head_length = message->skipped + message->scanned;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int parse_head(struct message *message, struct request *request, struct refusal *refusal)
+{
+    struct text head = {.bytes = at(message, message->skipped), .length = message->scanned};
+    return request_parse_head(request, head, refusal);
+}
+
+static void start_body(struct message *message, const struct request *request)
+{
+    message->framing = request->framing;
+    message->body_left = request->content_length;
+    message->chunked = CHUNKED_START;
+    message->body_length = 0;
+    message->raw = message->head_length;
+    message->phase = request->framing == FRAMING_NONE ? MESSAGE_WHOLE : MESSAGE_BODY;
+}
+
+/* Brings `length` raw bytes to the end of the body, or drops them. */
+static void keep(struct message *message, size_t length)
+{
+    size_t body_end = message->head_length + message->body_length;
+    if (!message->discard) {
+        if (body_end != message->raw)
+            memmove(at(message, body_end), at(message, message->raw), length);
+        message->body_length += length;
+    }
+    message->raw += length;
+}
+
+static void read_plain_body(struct message *message)
+{
+    size_t length = available(message) - message->raw;
+    if (length > message->body_left)
+        length = (size_t)message->body_left;
+    keep(message, length);
+    message->body_left -= length;
+    if (message->body_left == 0)
+        message->phase = MESSAGE_WHOLE;
+}
+
+static int read_chunked_body(struct message *message, struct refusal *refusal)
+{
+    size_t consumed;
+    size_t written;
+    char *output = at(message, message->head_length + message->body_length);
+    enum chunked_result result =
+        chunked_decode(&message->chunked, at(message, message->raw), available(message) - message->raw,
+                       &consumed, output, &written);
+    message->raw += consumed;
+    if (result == CHUNKED_RESULT_BAD)
+        return refuse(refusal, 400, "malformed chunk in the body");
+    if (!message->discard)
+        message->body_length += written;
+    if (message->body_length > message->body_limit)
+        return refuse(refusal, 413, "body too large");
+    if (result == CHUNKED_RESULT_DONE)
+        message->phase = MESSAGE_WHOLE;
+    return 0;
+}
+
+/* Closes the gap that decoding or discarding has left before the unread bytes. */
+static void close_gap(struct message *message)
+{
+    size_t body_end = message->head_length + message->body_length;
+    size_t gap = message->raw - body_end;
+    if (gap == 0)
+        return;
+    memmove(at(message, body_end), at(message, message->raw), available(message) - message->raw);
+    message->bytes.length -= gap;
+    message->raw = body_end;
+}
+
+static int read_body(struct message *message, struct refusal *refusal)
+{
+    if (message->framing == FRAMING_CHUNKED) {
+        if (read_chunked_body(message, refusal) != 0)
+            return -1;
+    } else {
+        read_plain_body(message);
+    }
+    close_gap(message);
+    return 0;
+}
+
+static struct text body_of(const struct message *message)
+{
+    return (struct text){.bytes = at(message, message->head_length), .length = message->body_length};
+}
+
+enum message_result message_next(struct message *message, struct request *request, struct refusal *refusal)
+{
+    if (message->phase == MESSAGE_HEAD) {
+        int found = find_head_end(message, refusal);
+        if (found == 0)
+            return MESSAGE_MORE;
+        if (found < 0 || parse_head(message, request, refusal) != 0)
+            return MESSAGE_REFUSED;
+        start_body(message, request);
+        if (message->phase == MESSAGE_WHOLE)
+            return MESSAGE_REQUEST;
+        if (message->framing != FRAMING_LENGTH || message->body_left > available(message) - message->raw)
+            return MESSAGE_STARTED;
+        /* The usual case: the body came along, so the head need not be split a second time. */
+        read_plain_body(message);
+        request->body = body_of(message);
+        return MESSAGE_REQUEST;
+    }
+    if (message->phase == MESSAGE_BODY && read_body(message, refusal) != 0)
+        return MESSAGE_REFUSED;
+    if (message->phase != MESSAGE_WHOLE)
+        return MESSAGE_MORE;
+    if (parse_head(message, request, refusal) != 0)
+        return MESSAGE_REFUSED;
+    request->body = body_of(message);
+    return MESSAGE_REQUEST;
+}
+
+void message_expect_body(struct message *message, uint64_t limit, bool discard)
+{
+    message->body_limit = limit;
+    message->discard = discard;
+}
+
+void message_done(struct message *message)
+{
+    size_t end = message->start + message->raw;
+    struct buffer bytes = message->bytes;
+    if (end == bytes.length)
+        bytes.length = end = 0;
+    *message = (struct message){.bytes = bytes, .start = end};
+}
+
+char *message_room(struct message *message, size_t *length)
+{
+    struct buffer *bytes = &message->bytes;
+    if (message->start > 0) {
+        buffer_drop_front(bytes, message->start);
+        message->start = 0;
+    }
+    if (bytes->capacity - bytes->length < SMALLEST_READ && buffer_reserve(bytes, SMALLEST_READ) != 0)
+        return NULL;
+    *length = bytes->capacity - bytes->length;
+    if (*length > LARGEST_READ)
+        *length = LARGEST_READ;
+    return bytes->bytes + bytes->length;
+}
+
+void message_received(struct message *message, size_t length)
+{
+    message->bytes.length += length;
+}
+
+bool message_is_idle(const struct message *message)
+{
+    return message->phase == MESSAGE_HEAD && available(message) == 0;
+}
+
+int message_move(struct message *from, struct message *to)
+{
+    struct buffer bytes = BUFFER_EMPTY;
+    buffer_append(&bytes, at(from, 0), available(from));
+    if (bytes.failed)
+        return -1;
+    *to = *from;
+    to->bytes = bytes;
+    to->start = 0;
+    buffer_clear(&from->bytes);
+    *from = (struct message){.bytes = from->bytes};
+    return 0;
+}
+
+void message_free(struct message *message)
+{
+    buffer_free(&message->bytes);
+    *message = MESSAGE_EMPTY;
+}

@@ -1,0 +1,109 @@
+#include "net/outgoing.h"
+
+#include "net/limits.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { VECTOR_COUNT = 64 };
+
+static bool has_source(const struct outgoing *outgoing)
+{
+    return outgoing->source.operations != NULL;
+}
+
+static bool is_whole(const struct outgoing *outgoing)
+{
+    return outgoing->sent == outgoing->length &&
+           (!has_source(outgoing) || outgoing->source_sent == outgoing->source.length);
+}
+
+static int fill(const struct outgoing *outgoing, struct iovec *vectors)
+{
+    int count = 0;
+    if (outgoing->sent < outgoing->length)
+        vectors[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)(outgoing->bytes + outgoing->sent),
+                                          .iov_len = outgoing->length - outgoing->sent};
+    if (has_source(outgoing))
+        count +=
+            outgoing->source.operations->fill(outgoing->source.state, vectors + count, VECTOR_COUNT - count);
+    return count;
+}
+
+static void advance(struct outgoing *outgoing, size_t taken)
+{
+    size_t bytes = outgoing->length - outgoing->sent;
+    if (bytes > taken)
+        bytes = taken;
+    outgoing->sent += bytes;
+    taken -= bytes;
+    if (taken > 0) {
+        outgoing->source.operations->advance(outgoing->source.state, taken);
+        outgoing->source_sent += taken;
+    }
+}
+
+static void close_source(struct outgoing *outgoing, bool whole)
+{
+    struct body_source source = outgoing->source;
+    outgoing->source.operations = NULL; /* closed once */
+    if (source.operations != NULL)
+        source.operations->close(source.state, whole);
+}
+
+enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing, bool *progress)
+{
+    size_t budget = HTTP_BYTES_IN_A_ROW;
+    while (!is_whole(outgoing)) {
+        struct iovec vectors[VECTOR_COUNT];
+        struct msghdr message = {.msg_iov = vectors};
+        message.msg_iovlen = (size_t)fill(outgoing, vectors);
+        ssize_t taken = sendmsg(descriptor, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (taken < 0 && errno == EINTR)
+            continue;
+        if (taken < 0)
+            return errno == EAGAIN || errno == EWOULDBLOCK ? OUTGOING_BLOCKED : OUTGOING_FAILED;
+        *progress = true;
+        advance(outgoing, (size_t)taken);
+        if ((size_t)taken >= budget && !is_whole(outgoing))
+            return OUTGOING_YIELDED;
+        budget -= (size_t)taken < budget ? (size_t)taken : budget;
+    }
+    close_source(outgoing, true);
+    return OUTGOING_WHOLE;
+}
+
+struct outgoing *outgoing_keep(const struct outgoing *outgoing)
+{
+    size_t left = outgoing->length - outgoing->sent;
+    struct outgoing *kept = malloc(sizeof *kept);
+    char *bytes = malloc(left + 1);
+    if (kept == NULL || bytes == NULL) {
+        free(kept);
+        free(bytes);
+        return NULL;
+    }
+    *kept = *outgoing;
+    if (left > 0)
+        memcpy(bytes, outgoing->bytes + outgoing->sent, left);
+    kept->bytes = bytes;
+    kept->owned_bytes = bytes;
+    kept->length = left;
+    kept->sent = 0;
+    return kept;
+}
+
+void outgoing_abandon(struct outgoing *outgoing)
+{
+    close_source(outgoing, false);
+}
+
+void outgoing_free(struct outgoing *outgoing)
+{
+    if (outgoing == NULL)
+        return;
+    free(outgoing->owned_bytes);
+    free(outgoing);
+}

@@ -1,0 +1,120 @@
+#include "net/response.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "net/limits.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct status_text {
+    unsigned status;
+    const char *text;
+};
+
+/* RFC 9110 section 15, RFC 6585 for 431. */
+static const struct status_text status_texts[] = {
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {204, "No Content"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {431, "Request Header Fields Too Large"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {505, "HTTP Version Not Supported"},
+};
+
+static const char *status_text(unsigned status)
+{
+    for (size_t i = 0; i < sizeof status_texts / sizeof status_texts[0]; i++) {
+        if (status_texts[i].status == status)
+            return status_texts[i].text;
+    }
+    return "Unknown";
+}
+
+void response_json(struct response *response, unsigned status)
+{
+    response->status = status;
+    response->content_type = "application/json";
+}
+
+void response_error(struct response *response, unsigned status, const char *format, ...)
+{
+    char message[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    response_json(response, status);
+    response->source = (struct body_source){.operations = NULL};
+    buffer_clear(response->body);
+    buffer_append_text(response->body, "{\"error\":");
+    json_append_string(response->body, text_from(message));
+    buffer_append_text(response->body, "}");
+    if (status == 401)
+        response_header(response, "WWW-Authenticate", TEXT("Bearer"));
+    if (status == 503)
+        buffer_printf(response->headers, "Retry-After: %d\r\n", HTTP_RETRY_AFTER_SECONDS);
+}
+
+void response_header(struct response *response, const char *name, struct text value)
+{
+    buffer_append_text(response->headers, name);
+    buffer_append_text(response->headers, ": ");
+    buffer_append(response->headers, value.bytes, value.length);
+    buffer_append_text(response->headers, "\r\n");
+}
+
+static void append_number(struct buffer *buffer, uint64_t number)
+{
+    char digits[20];
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    buffer_append(buffer, digits + first, sizeof digits - first);
+}
+
+void response_write_head(const struct response *response, uint64_t length, int64_t wall_s,
+                         unsigned minor_version, bool keep_alive, struct text common, struct buffer *head)
+{
+    char date[CLOCK_HTTP_DATE_BYTES];
+    clock_format_http_date(wall_s, date);
+    buffer_append_text(head, "HTTP/1.1 ");
+    append_number(head, response->status);
+    buffer_append_text(head, " ");
+    buffer_append_text(head, status_text(response->status));
+    buffer_append_text(head, "\r\nDate: ");
+    buffer_append(head, date, sizeof date - 1);
+    if (response->content_type != NULL) {
+        buffer_append_text(head, "\r\nContent-Type: ");
+        buffer_append_text(head, response->content_type);
+    }
+    if (response->status != 204) {
+        buffer_append_text(head, "\r\nContent-Length: ");
+        append_number(head, length);
+    }
+    if (!keep_alive)
+        buffer_append_text(head, "\r\nConnection: close");
+    else if (minor_version == 0)
+        buffer_append_text(head, "\r\nConnection: keep-alive");
+    buffer_append_text(head, "\r\n");
+    buffer_append(head, common.bytes, common.length);
+    buffer_append(head, response->headers->bytes, response->headers->length);
+    buffer_append_text(head, "\r\n");
+}
