@@ -66,23 +66,25 @@ bench: build-packages
 benches: $(BENCHES)
 
 $(OUT)/event-syncer: $(OBJECTS)
-	$(LINK) $^ $(LIBRARIES) -o $@
+	@echo "link $@"
+	@$(LINK) $^ $(LIBRARIES) -o $@
 
 $(OUT)/objects/%.o: %.c
 	@mkdir -p $(@D)
-	$(COMPILE) -c $< -o $@
+	@echo "$(CC) $<"
+	@$(COMPILE) -c $< -o $@
 
 $(UNIT_TESTS): $(OUT)/test/%: $(OUT)/objects/test/unit/%.o $(MODULES)
 	@mkdir -p $(@D)
-	$(LINK) $^ $(LIBRARIES) -lcmocka -o $@
+	@$(LINK) $^ $(LIBRARIES) -lcmocka -o $@
 
 $(BLACKBOX_TESTS): $(OUT)/test/%: $(OUT)/objects/test/blackbox/%.o $(KIT)
 	@mkdir -p $(@D)
-	$(LINK) $^ -lcmocka -o $@
+	@$(LINK) $^ -lcmocka -o $@
 
 $(BENCHES): $(OUT)/bench/%: $(OUT)/objects/bench/%.o $(OUT)/objects/bench/common.o
 	@mkdir -p $(@D)
-	$(LINK) $^ -o $@
+	@$(LINK) $^ -o $@
 
 .SECONDARY:
 

@@ -40,6 +40,9 @@ int text_hex_value(char digit);
 
 bool text_is_utf8(struct text text);
 
+/* The length of the longest front that is valid UTF-8. */
+size_t text_utf8_length(struct text text);
+
 /* Whether valid UTF-8 `text` holds a control character (Unicode's category Cc: U+0000 to U+001F, U+007F to
  * U+009F). */
 bool text_has_control(struct text text);

@@ -17,7 +17,8 @@ enum chunked_state {
     CHUNKED_DATA,        /* to _DATA_CR after the last byte of a chunk */
     CHUNKED_DATA_CR,     /* at CR to _DATA_END */
     CHUNKED_DATA_END,    /* at LF to _SIZE */
-    CHUNKED_LINE,        /* the start of a trailer line: to _FINAL_END at CR, else to _TRAILER */
+    CHUNKED_LINE,        /* the start of a trailer line: to _FINAL_END at CR, else to _NAME */
+    CHUNKED_NAME,        /* of a trailer field: to _TRAILER at the colon */
     CHUNKED_TRAILER,     /* to _TRAILER_END at CR */
     CHUNKED_TRAILER_END, /* at LF to _LINE */
     CHUNKED_FINAL_END,   /* at LF to _DONE */

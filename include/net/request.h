@@ -74,6 +74,9 @@ struct refusal {
  * Fills everything of the request but its body and the last group. Returns 0, or -1 and why. */
 int request_parse_head(struct request *request, struct text head, struct refusal *refusal);
 
+/* Whether a byte may stand in a token, such as a field name (RFC 9110 section 5.6.2). */
+bool request_is_token_byte(char c);
+
 bool request_has_header(const struct request *request, enum header header);
 
 /* The name of a method, of which exactly one bit is set. */

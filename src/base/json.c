@@ -142,28 +142,47 @@ static enum json_result parse(struct arena *arena, struct text json, size_t dept
     if (setjmp(arena->out_of_memory) != 0)
         return JSON_NO_MEMORY;
     yajl_handle handle = yajl_alloc(&callbacks, &allocator, &depth);
+    yajl_config(handle, yajl_dont_validate_strings, 1); /* done already */
     yajl_status status = yajl_parse(handle, (const unsigned char *)json.bytes, json.length);
     size_t offset = status == yajl_status_ok ? json.length : yajl_get_bytes_consumed(handle);
     if (status == yajl_status_ok)
         status = yajl_complete_parse(handle);
     if (status == yajl_status_ok)
         return JSON_VALID;
-    locate(json, offset, error);
     if (status == yajl_status_client_canceled)
         snprintf(error->reason, sizeof error->reason, "nested more than %zu deep", depth_limit);
     else
         explain(handle, error);
+    /* YAJL has consumed the byte or token that does not belong there, and gives it back after a value only.
+     */
+    bool given_back = strncmp(error->reason, "parse error: after", strlen("parse error: after")) == 0;
+    locate(json, offset == json.length || given_back || offset == 0 ? offset : offset - 1, error);
     return JSON_INVALID;
+}
+
+/* What YAJL would let pass. */
+static int check_bytes(struct text json, struct json_error *error)
+{
+    const char *reason = "not valid UTF-8";
+    size_t offset = text_utf8_length(json);
+    const char *space = json.length == 0 ? NULL : memchr(json.bytes, '\f', json.length);
+    if (space == NULL && json.length > 0)
+        space = memchr(json.bytes, '\v', json.length);
+    if (space != NULL && (size_t)(space - json.bytes) < offset) {
+        reason = "control characters are not allowed";
+        offset = (size_t)(space - json.bytes);
+    }
+    if (offset == json.length)
+        return 0;
+    locate(json, offset, error);
+    snprintf(error->reason, sizeof error->reason, "%s", reason);
+    return -1;
 }
 
 enum json_result json_check(struct text json, size_t depth_limit, struct json_error *error)
 {
-    const char *form_feed = json.length == 0 ? NULL : memchr(json.bytes, '\f', json.length);
-    if (form_feed != NULL) {
-        locate(json, (size_t)(form_feed - json.bytes), error);
-        snprintf(error->reason, sizeof error->reason, "form feed is not allowed");
+    if (check_bytes(json, error) != 0)
         return JSON_INVALID;
-    }
     struct arena arena;
     arena_init(&arena);
     enum json_result result = parse(&arena, json, depth_limit, error);

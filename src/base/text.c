@@ -99,16 +99,35 @@ static size_t sequence_length(const unsigned char *bytes, size_t available)
     return overlong || surrogate || too_high ? 0 : length;
 }
 
-bool text_is_utf8(struct text text)
+/* The length of the ASCII front, eight bytes at a time. */
+static size_t ascii_length(const unsigned char *bytes, size_t length)
+{
+    size_t i = 0;
+    for (uint64_t word; length - i >= sizeof word; i += sizeof word) {
+        memcpy(&word, bytes + i, sizeof word);
+        if ((word & UINT64_C(0x8080808080808080)) != 0)
+            break;
+    }
+    return i;
+}
+
+size_t text_utf8_length(struct text text)
 {
     const unsigned char *bytes = (const unsigned char *)text.bytes;
-    for (size_t i = 0; i < text.length;) {
-        size_t length = sequence_length(bytes + i, text.length - i);
+    size_t i = 0;
+    while (i < text.length) {
+        i += ascii_length(bytes + i, text.length - i);
+        size_t length = i == text.length ? 0 : sequence_length(bytes + i, text.length - i);
         if (length == 0)
-            return false;
+            break;
         i += length;
     }
-    return true;
+    return i;
+}
+
+bool text_is_utf8(struct text text)
+{
+    return text_utf8_length(text) == text.length;
 }
 
 bool text_has_control(struct text text)

@@ -223,6 +223,7 @@ void serve_options_print(void)
         snprintf(name, sizeof name, "%s %s", row->name, row->value == NULL ? "" : row->value);
         printf("  %-26s %s\n", name, row->help);
     }
+    printf("  %-26s %s\n  %-26s %s\n", "--help", "print this", "--version", "print the version");
 }
 
 static const struct option_row *find_option(struct text name)

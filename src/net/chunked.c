@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "net/limits.h"
+#include "net/request.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -71,10 +72,13 @@ static int step(struct chunked *chunked, char c)
         chunked->extra -= 2; /* the line break behind data is paid for by the data */
         return expect(chunked, c, '\n', CHUNKED_SIZE);
     case CHUNKED_LINE:
-        if (c == '\r')
-            return expect(chunked, c, '\r', CHUNKED_FINAL_END);
+        chunked->state = c == '\r' ? CHUNKED_FINAL_END : CHUNKED_NAME;
+        return c == '\r' || request_is_token_byte(c) ? 0 : -1;
+    case CHUNKED_NAME:
+        if (c != ':')
+            return request_is_token_byte(c) ? 0 : -1;
         chunked->state = CHUNKED_TRAILER;
-        return c == ' ' || c == '\t' ? -1 : step_line(chunked, c, CHUNKED_TRAILER_END);
+        return 0;
     case CHUNKED_TRAILER:
         return step_line(chunked, c, CHUNKED_TRAILER_END);
     case CHUNKED_TRAILER_END:

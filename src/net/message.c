@@ -118,7 +118,8 @@ static int read_chunked_body(struct message *message, struct refusal *refusal)
         return refuse(refusal, 400, "malformed chunk in the body");
     if (!message->discard)
         message->body_length += written;
-    if (message->body_length > message->body_limit)
+    bool announced = message->chunked.state == CHUNKED_DATA && message->chunked.left > message->body_limit;
+    if (announced || message->body_length > message->body_limit)
         return refuse(refusal, 413, "body too large");
     if (result == CHUNKED_RESULT_DONE)
         message->phase = MESSAGE_WHOLE;

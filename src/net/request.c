@@ -65,8 +65,7 @@ static int refuse(struct refusal *refusal, unsigned status, const char *reason)
     return -1;
 }
 
-/* RFC 9110 section 5.6.2. */
-static bool is_token_byte(char c)
+bool request_is_token_byte(char c)
 {
     static const char others[] = "!#$%&'*+-.^_`|~";
     if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
@@ -77,7 +76,7 @@ static bool is_token_byte(char c)
 static size_t token_length(struct text line)
 {
     size_t length = 0;
-    while (length < line.length && is_token_byte(line.bytes[length]))
+    while (length < line.length && request_is_token_byte(line.bytes[length]))
         length++;
     return length;
 }

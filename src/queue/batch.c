@@ -4,13 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONSUMER_HEADROOM = 64 * 1024 };
+/* One part in this many is kept for groups and batches. */
+enum { CONSUMER_SHARE = 8 };
 
 enum store_result memory_reserve(struct store *store, size_t bytes, bool consumer)
 {
     uint64_t limit = store->options.max_memory_bytes;
-    if (consumer)
-        limit += limit / 8 + CONSUMER_HEADROOM;
+    if (!consumer)
+        limit -= limit / CONSUMER_SHARE;
     uint64_t before = atomic_fetch_add_explicit(&store->memory_bytes, bytes, memory_order_relaxed);
     if (before + bytes <= limit)
         return STORE_OK;
