@@ -144,7 +144,8 @@ static enum json_result parse(struct arena *arena, struct text json, size_t dept
     yajl_handle handle = yajl_alloc(&callbacks, &allocator, &depth);
     yajl_config(handle, yajl_dont_validate_strings, 1); /* done already */
     yajl_status status = yajl_parse(handle, (const unsigned char *)json.bytes, json.length);
-    size_t offset = status == yajl_status_ok ? json.length : yajl_get_bytes_consumed(handle);
+    bool ends_early = status == yajl_status_ok;
+    size_t offset = ends_early ? json.length : yajl_get_bytes_consumed(handle);
     if (status == yajl_status_ok)
         status = yajl_complete_parse(handle);
     if (status == yajl_status_ok)
@@ -156,7 +157,7 @@ static enum json_result parse(struct arena *arena, struct text json, size_t dept
     /* YAJL has consumed the byte or token that does not belong there, and gives it back after a value only.
      */
     bool given_back = strncmp(error->reason, "parse error: after", strlen("parse error: after")) == 0;
-    locate(json, offset == json.length || given_back || offset == 0 ? offset : offset - 1, error);
+    locate(json, ends_early || given_back || offset == 0 ? offset : offset - 1, error);
     return JSON_INVALID;
 }
 
