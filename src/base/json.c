@@ -154,9 +154,9 @@ static enum json_result parse(struct arena *arena, struct text json, size_t dept
         snprintf(error->reason, sizeof error->reason, "nested more than %zu deep", depth_limit);
     else
         explain(handle, error);
-    /* YAJL has consumed the byte or token that does not belong there, and gives it back after a value only.
+    /* YAJL has consumed the byte or token that does not belong there, and gives it back in an object only.
      */
-    bool given_back = strncmp(error->reason, "parse error: after", strlen("parse error: after")) == 0;
+    bool given_back = strncmp(error->reason, "parse error: after key", strlen("parse error: after key")) == 0;
     locate(json, ends_early || given_back || offset == 0 ? offset : offset - 1, error);
     return JSON_INVALID;
 }
