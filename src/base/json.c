@@ -131,6 +131,37 @@ static void explain(yajl_handle handle, struct json_error *error)
     yajl_free_error(handle, message);
 }
 
+/* Where the token at `at` ends. All before the first bad one are well-formed. */
+static size_t token_end(struct text json, size_t at)
+{
+    static const char punctuation[] = "{}[]:, \t\r\n";
+    char first = json.bytes[at++];
+    if (first == '"') {
+        while (at < json.length && json.bytes[at] != '"')
+            at += json.bytes[at] == '\\' ? 2 : 1;
+        return at < json.length ? at + 1 : json.length;
+    }
+    if (strchr(punctuation, first) != NULL)
+        return at;
+    while (at < json.length && strchr(punctuation, json.bytes[at]) == NULL && json.bytes[at] != '"')
+        at++;
+    return at;
+}
+
+/* From how many bytes YAJL has consumed to where the fault begins. It has consumed the bad byte, or the whole
+ * bad token, which it gives back in an object. */
+static size_t first_bad_byte(struct text json, size_t consumed, const char *reason)
+{
+    if (strncmp(reason, "parse error: after key", strlen("parse error: after key")) != 0 && consumed > 0)
+        consumed--;
+    if (strncmp(reason, "lexical", strlen("lexical")) == 0)
+        return consumed;
+    size_t at = 0;
+    for (size_t end; at < json.length && (end = token_end(json, at)) <= consumed; at = end)
+        continue;
+    return at;
+}
+
 static enum json_result parse(struct arena *arena, struct text json, size_t depth_limit,
                               struct json_error *error)
 {
@@ -154,10 +185,7 @@ static enum json_result parse(struct arena *arena, struct text json, size_t dept
         snprintf(error->reason, sizeof error->reason, "nested more than %zu deep", depth_limit);
     else
         explain(handle, error);
-    /* YAJL has consumed the byte or token that does not belong there, and gives it back in an object only.
-     */
-    bool given_back = strncmp(error->reason, "parse error: after key", strlen("parse error: after key")) == 0;
-    locate(json, ends_early || given_back || offset == 0 ? offset : offset - 1, error);
+    locate(json, ends_early ? offset : first_bad_byte(json, offset, error->reason), error);
     return JSON_INVALID;
 }
 
