@@ -152,6 +152,8 @@ static size_t token_end(struct text json, size_t at)
  * bad token, which it gives back in an object. */
 static size_t first_bad_byte(struct text json, size_t consumed, const char *reason)
 {
+    if (strcmp(reason, "parse error: premature EOF") == 0)
+        return json.length;
     if (strncmp(reason, "parse error: after key", strlen("parse error: after key")) != 0 && consumed > 0)
         consumed--;
     if (strncmp(reason, "lexical", strlen("lexical")) == 0)
@@ -175,8 +177,8 @@ static enum json_result parse(struct arena *arena, struct text json, size_t dept
     yajl_handle handle = yajl_alloc(&callbacks, &allocator, &depth);
     yajl_config(handle, yajl_dont_validate_strings, 1); /* done already */
     yajl_status status = yajl_parse(handle, (const unsigned char *)json.bytes, json.length);
-    bool ends_early = status == yajl_status_ok;
-    size_t offset = ends_early ? json.length : yajl_get_bytes_consumed(handle);
+    /* A number at the very end is looked at only when the text is said to be complete. */
+    size_t consumed = status == yajl_status_ok ? json.length : yajl_get_bytes_consumed(handle);
     if (status == yajl_status_ok)
         status = yajl_complete_parse(handle);
     if (status == yajl_status_ok)
@@ -185,7 +187,7 @@ static enum json_result parse(struct arena *arena, struct text json, size_t dept
         snprintf(error->reason, sizeof error->reason, "nested more than %zu deep", depth_limit);
     else
         explain(handle, error);
-    locate(json, ends_early ? offset : first_bad_byte(json, offset, error->reason), error);
+    locate(json, first_bad_byte(json, consumed, error->reason), error);
     return JSON_INVALID;
 }
 
