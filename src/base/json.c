@@ -148,6 +148,15 @@ static size_t token_end(struct text json, size_t at)
     return at;
 }
 
+/* The length of the white space at `at`. */
+static size_t space_length(struct text json, size_t at)
+{
+    size_t length = 0;
+    while (at + length < json.length && strchr(" \t\r\n", json.bytes[at + length]) != NULL)
+        length++;
+    return length;
+}
+
 /* From how many bytes YAJL has consumed to where the fault begins. It has consumed the bad byte, or the whole
  * bad token, which it gives back in an object. */
 static size_t first_bad_byte(struct text json, size_t consumed, const char *reason)
@@ -161,7 +170,7 @@ static size_t first_bad_byte(struct text json, size_t consumed, const char *reas
     size_t at = 0;
     for (size_t end; at < json.length && (end = token_end(json, at)) <= consumed; at = end)
         continue;
-    return at;
+    return at + space_length(json, at);
 }
 
 static enum json_result parse(struct arena *arena, struct text json, size_t depth_limit,
