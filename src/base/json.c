@@ -131,19 +131,28 @@ static void explain(yajl_handle handle, struct json_error *error)
     yajl_free_error(handle, message);
 }
 
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Whether a byte may stand in a number or in true, false, null. */
+static bool is_word(char c)
+{
+    char lower = (char)(c | 0x20);
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+}
+
 /* Where the token at `at` ends. All before the first bad one are well-formed. */
 static size_t token_end(struct text json, size_t at)
 {
-    static const char punctuation[] = "{}[]:, \t\r\n";
     char first = json.bytes[at++];
     if (first == '"') {
         while (at < json.length && json.bytes[at] != '"')
             at += json.bytes[at] == '\\' ? 2 : 1;
         return at < json.length ? at + 1 : json.length;
     }
-    if (strchr(punctuation, first) != NULL)
-        return at;
-    while (at < json.length && strchr(punctuation, json.bytes[at]) == NULL && json.bytes[at] != '"')
+    while (is_word(first) && at < json.length && is_word(json.bytes[at]))
         at++;
     return at;
 }
@@ -152,7 +161,7 @@ static size_t token_end(struct text json, size_t at)
 static size_t space_length(struct text json, size_t at)
 {
     size_t length = 0;
-    while (at + length < json.length && strchr(" \t\r\n", json.bytes[at + length]) != NULL)
+    while (at + length < json.length && is_space(json.bytes[at + length]))
         length++;
     return length;
 }
