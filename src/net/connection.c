@@ -201,7 +201,6 @@ void connection_close(struct http_server *server, struct connection *connection)
     connection->generation++;
     pthread_mutex_unlock(&connection->mutex);
     close(descriptor);
-    give_slot_back(server, connection);
     if (message != NULL) {
         message_free(message);
         free(message);
@@ -210,6 +209,8 @@ void connection_close(struct http_server *server, struct connection *connection)
         outgoing_abandon(outgoing);
         outgoing_free(outgoing);
     }
+    /* Last, so that who sees one connection less can rely on what it held having been given back. */
+    give_slot_back(server, connection);
 }
 
 void connections_each(struct http_server *server, void (*look)(void *context, struct connection *connection),

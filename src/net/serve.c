@@ -6,7 +6,10 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { SCRATCH_KEPT_BYTES = 64 * 1024 };
+enum {
+    SCRATCH_KEPT_BYTES = 64 * 1024,
+    STOPPING_LINGER_PART = 10, /* of the usual time, while the server stops */
+};
 
 /* What to do with a connection next. */
 enum step {
@@ -68,7 +71,10 @@ static enum step close_gently(struct http_server *server, struct connection *con
 {
     if (shutdown(connection->descriptor, SHUT_WR) != 0)
         return leave(server, connection);
-    connection->request_deadline_at = clock_monotonic_ns() + server->options.deadlines.linger_ns;
+    int64_t linger_ns = server->options.deadlines.linger_ns;
+    if (atomic_load(&server->stopping))
+        linger_ns /= STOPPING_LINGER_PART;
+    connection->request_deadline_at = clock_monotonic_ns() + linger_ns;
     return linger(server, connection);
 }
 
