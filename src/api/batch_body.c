@@ -51,7 +51,7 @@ static int batch_body_fill_vectors(void *state, struct iovec *vectors, int count
         struct text text = piece_text(body, piece, storage);
         size_t skip = filled == 0 ? body->offset : 0;
         vectors[filled] =
-            (struct iovec){.iov_base = (void *)(uintptr_t)(text.bytes + skip), .iov_len = text.length - skip};
+            (struct iovec){.iov_base = (void *)(text.bytes + skip), .iov_len = text.length - skip};
     }
     return filled;
 }

@@ -103,7 +103,9 @@ static struct text line_content(struct text line)
 {
     if (line.length > 0 && line.bytes[line.length - 1] == '\r')
         line.length--;
-    return text_trim(line).length == 0 ? (struct text){.length = 0} : line;
+    if (text_trim(line).length == 0)
+        line.length = 0;
+    return line;
 }
 
 /* Checks each line and collects those that are not blank. Returns 0, or -1 with the response filled. */

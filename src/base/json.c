@@ -139,8 +139,8 @@ static bool is_space(char c)
 /* Whether a byte may stand in a number or in true, false, null. */
 static bool is_word(char c)
 {
-    char lower = (char)(c | 0x20);
-    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
+           c == '-' || c == '.';
 }
 
 /* Where the token at `at` ends. All before the first bad one are well-formed. */

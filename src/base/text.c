@@ -34,8 +34,10 @@ bool text_equals_in_constant_time(struct text secret, struct text guess)
 {
     unsigned difference = secret.length == guess.length ? 0 : 1;
     for (size_t i = 0; i < guess.length; i++) {
-        char expected = secret.length == 0 ? '\0' : secret.bytes[i % secret.length];
-        difference |= (unsigned)(unsigned char)(expected ^ guess.bytes[i]);
+        unsigned char expected = 0;
+        if (secret.length > 0)
+            expected = (unsigned char)secret.bytes[i % secret.length];
+        difference |= (unsigned)expected ^ (unsigned char)guess.bytes[i];
     }
     return difference == 0;
 }
@@ -74,8 +76,8 @@ int text_hex_value(char digit)
 {
     if (digit >= '0' && digit <= '9')
         return digit - '0';
-    char lower_digit = (char)(digit | 0x20);
-    return lower_digit >= 'a' && lower_digit <= 'f' ? lower_digit - 'a' + 10 : -1;
+    int letter = lower(digit);
+    return letter >= 'a' && letter <= 'f' ? letter - 'a' + 10 : -1;
 }
 
 /* The length of the valid UTF-8 sequence at the start of `bytes`, 0 when there is none. */

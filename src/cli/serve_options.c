@@ -318,8 +318,8 @@ enum options_result serve_options_read(struct serve_options *options, int argume
         .ttl_ns = 120 * CLOCK_NS_PER_SECOND,
         .wait_ns = 30 * CLOCK_NS_PER_SECOND,
         .threads = THREADS_PER_CORE * system_core_count(),
-        .max_body = 1024 * 1024,
-        .max_memory = 1024 * 1024 * 1024,
+        .max_body = UINT64_C(1024) * 1024,
+        .max_memory = UINT64_C(1024) * 1024 * 1024,
         .log_level = LOG_LEVEL_INFO,
     };
     for (int at = 0; at < argument_count;) {

@@ -16,7 +16,7 @@ const struct http_deadlines http_deadlines_default = {
     .idle_ns = 75 * CLOCK_NS_PER_SECOND,
     .stalled_ns = 30 * CLOCK_NS_PER_SECOND,
     .answer_ns = 30 * CLOCK_NS_PER_SECOND,
-    .answer_bytes_rate = 16 * 1024,
+    .answer_bytes_rate = INT64_C(16) * 1024,
     .linger_ns = 5 * CLOCK_NS_PER_SECOND,
 };
 

@@ -68,7 +68,7 @@ static void set_options(int descriptor)
 
 static int find_port(struct http_server *server)
 {
-    union address address;
+    union address address = {.any = {.sa_family = AF_UNSPEC}};
     socklen_t length = sizeof address;
     if (getsockname(server->listen_descriptor, &address.any, &length) != 0)
         return -1;

@@ -24,7 +24,7 @@ static int fill(const struct outgoing *outgoing, struct iovec *vectors)
 {
     int count = 0;
     if (outgoing->sent < outgoing->length)
-        vectors[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)(outgoing->bytes + outgoing->sent),
+        vectors[count++] = (struct iovec){.iov_base = (void *)(outgoing->bytes + outgoing->sent),
                                           .iov_len = outgoing->length - outgoing->sent};
     if (has_source(outgoing))
         count +=

@@ -26,8 +26,8 @@ struct pool {
     unsigned waiting;
     unsigned total;
     unsigned spare_count;
-    TAILQ_HEAD(, spare) spares; /* the most recent first */
-    STAILQ_HEAD(, job) jobs;
+    TAILQ_HEAD(spare_list, spare) spares; /* the most recent first */
+    STAILQ_HEAD(job_list, job) jobs;
     atomic_size_t job_count;
     atomic_bool stopping;
     bool thread_shortage; /* said in the log */

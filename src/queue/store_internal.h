@@ -59,8 +59,8 @@ struct key {
     size_t event_count;
     uint64_t last_id;
     struct table groups;
-    TAILQ_HEAD(, group) waiting_groups; /* those with waiters */
-    size_t accounted_bytes;             /* the ring and the buckets, as memory_bytes knows them */
+    TAILQ_HEAD(waiting_group_list, group) waiting_groups; /* those with waiters */
+    size_t accounted_bytes; /* the ring and the buckets, as memory_bytes knows them */
     uint8_t name_length;
     char name[];
 };
@@ -71,9 +71,9 @@ struct group {
     uint64_t cursor;
     struct event *cursor_event;
     LIST_ENTRY(group) cursor_link;
-    struct returned_list returned; /* batches that came back, by their first id */
-    size_t delivery_count;         /* batches under way */
-    TAILQ_HEAD(, waiter) waiters;  /* in order of arrival */
+    struct returned_list returned;           /* batches that came back, by their first id */
+    size_t delivery_count;                   /* batches under way */
+    TAILQ_HEAD(waiter_list, waiter) waiters; /* in order of arrival */
     TAILQ_ENTRY(group) waiting_link;
     uint8_t name_length;
     char name[];
@@ -115,7 +115,7 @@ void events_discard(struct store *store, struct event_list *chain);
 void event_unreference(struct store *store, struct event *event);
 
 enum store_result batch_create(struct store *store, struct group *group, size_t capacity,
-                               struct batch **batch);
+                               struct batch **created);
 /* Adds an event with a reference of its own. */
 void batch_add(struct batch *batch, struct event *event);
 /* Drops the references that are left and frees the batch. */
@@ -150,14 +150,14 @@ size_t key_bytes(const struct key *key);
 
 struct group *group_find_locked(struct store *store, struct key *key, struct text name);
 enum store_result group_create_locked(struct store *store, struct key *key, struct text name,
-                                      struct group **group);
+                                      struct group **created);
 /* Frees the group when nothing of it can matter any more (I5). */
 void group_remove_if_idle_locked(struct store *store, struct group *group);
 /* Frees the group without a question. */
 void group_destroy_locked(struct store *store, struct group *group);
 /* Takes at most `limit` events for the group. */
 enum store_result group_take_locked(struct store *store, struct group *group, size_t limit, int64_t now,
-                                    struct batch **batch);
+                                    struct batch **taken);
 /* Whether there is anything to take. */
 bool group_has_events_locked(const struct group *group, int64_t now);
 void group_add_waiter_locked(struct store *store, struct group *group, struct waiter *waiter);
