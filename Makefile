@@ -45,6 +45,9 @@ QUEUE_HEADER = $(shell $(CC) -E -M -include sys/queue.h -x c /dev/null | grep -o
 
 BUILD_PACKAGES := gcc libc6-dev libhttp-parser-dev libyajl-dev
 TEST_PACKAGES := libcmocka-dev
+ifneq ($(CC),gcc)
+BUILD_PACKAGES += $(CC) libclang-rt-dev llvm
+endif
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck
 
 .PHONY: all run test tests benches bench lint format install clean build-packages test-packages lint-packages
