@@ -11,7 +11,8 @@
 #include <stdint.h>
 
 enum chunked_state {
-    CHUNKED_SIZE,        /* digits of a size; to _EXTENSION at ';' or white space, to _SIZE_END at CR */
+    CHUNKED_SIZE,  /* digits of a size; to _BLANK at white space, to _EXTENSION at ';', to _SIZE_END at CR */
+    CHUNKED_BLANK, /* white space behind a size: to _EXTENSION at ';', and nothing else */
     CHUNKED_EXTENSION,   /* to _SIZE_END at CR */
     CHUNKED_SIZE_END,    /* at LF to _DATA, or after the last chunk to _LINE */
     CHUNKED_DATA,        /* to _DATA_CR after the last byte of a chunk */

@@ -15,7 +15,7 @@ enum {
     HTTP_REQUEST_LINE_BYTES = 8 * 1024, /* more: 414 */
     HTTP_HEAD_BYTES = 16 * 1024,        /* request line and headers; more: 431 */
     HTTP_HEADER_COUNT = 100,            /* more: 431 */
-    HTTP_CHUNK_EXTRA_BYTES = 8 * 1024,  /* extensions, trailers and size lines of one chunked body */
+    HTTP_CHUNK_EXTRA_BYTES = 8 * 1024,  /* extensions and trailers of one chunked body */
     HTTP_REQUESTS_IN_A_ROW = 64,        /* of one connection, then others come first */
     HTTP_BYTES_IN_A_ROW = 1024 * 1024,  /* of one answer, then others come first */
     HTTP_RETRY_AFTER_SECONDS = 1,

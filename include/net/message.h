@@ -67,7 +67,7 @@ void message_done(struct message *message);
 char *message_room(struct message *message, size_t *length);
 void message_received(struct message *message, size_t length);
 
-/* Whether no byte of a request has arrived. */
+/* Whether no byte of a request has arrived; an empty line before it does not count. */
 bool message_is_idle(const struct message *message);
 
 /* Moves the unfinished request and what follows it into `to`, an empty message with memory of its own; `from`

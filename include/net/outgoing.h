@@ -18,7 +18,6 @@ struct outgoing {
     bool close;          /* end the connection afterwards */
     int64_t allowed_ns;  /* for all of it, from the moment that it did not fit at once */
     int64_t deadline_at; /* the end of that; 0 before */
-    int64_t stalled_at;  /* when a reader that takes nothing is given up; 0 before */
 };
 
 enum outgoing_result {
@@ -28,8 +27,8 @@ enum outgoing_result {
     OUTGOING_FAILED,  /* the connection is broken */
 };
 
-/* Writes without blocking. `*progress` becomes true when anything was taken. */
-enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing, bool *progress);
+/* Writes without blocking. */
+enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing);
 
 /* Copies an answer that was begun from borrowed memory to the heap. Returns NULL without memory; the source
  * then stays with the caller's outgoing. */

@@ -49,7 +49,8 @@ enum waiting_start waiting_begin(struct waiting *waiting, struct request *reques
  * lock. */
 enum waiting_result waiting_answer(struct waiting *waiting, struct response *response);
 
-/* Ends the wait, in the thread that began it, whether it was answered or not. */
-void waiting_end(struct waiting *waiting);
+/* Ends the wait, in the thread that began it, whether it was answered or not. Returns false when the client
+ * has hung up meanwhile: it must not be given anything then. */
+bool waiting_end(struct waiting *waiting);
 
 #endif

@@ -202,7 +202,7 @@ int64_t store_next_expiry(struct store *store);
 
 struct store_counts store_counts(struct store *store);
 
-/* The number of stored events that have not expired. Walks through the store: for the last log line. */
+/* The number of stored events that have not expired. For the last log line. */
 uint64_t store_count_live(struct store *store);
 
 /* Aborts when an invariant above does not hold. I6 is only looked at when no batch is under way. For tests.

@@ -3,11 +3,14 @@
  * A browser says where a request comes from: in Origin (RFC 6454, Fetch) and in Sec-Fetch-Site (Fetch
  * Metadata). Programs send neither. The own origin is the one that the Host field names. A page of a stranger
  * can have its own name resolve to this machine (DNS rebinding), and then Origin and Host agree; so a server
- * that is open to its own machine alone takes browser requests only under a name of that machine, or over TLS
- * from a proxy, which rebinding can't forge.
+ * that is open to its own machine alone takes an Origin only under a name of that machine, or over TLS from a
+ * proxy, which rebinding can't forge. A GET of such a page carries no Origin and can't be told from a
+ * program's: only a token keeps it out.
  */
 #include "api/api.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <string.h>
 
 /* Takes `prefix` off. Returns false when the text does not begin with it, in any case of letters. */
@@ -33,9 +36,13 @@ static struct text without_port(struct text host)
 static bool names_this_machine(struct text host)
 {
     struct text name = without_port(host);
-    struct text rest = name;
-    return text_equals_ignoring_case(name, TEXT("localhost")) || text_equals(name, TEXT("[::1]")) ||
-           skip_prefix(&rest, TEXT("127."));
+    char terminated[INET_ADDRSTRLEN] = "";
+    struct in_addr address = {.s_addr = 0};
+    if (name.length > 0 && name.length < sizeof terminated)
+        memcpy(terminated, name.bytes, name.length);
+    bool loopback =
+        inet_pton(AF_INET, terminated, &address) == 1 && ntohl(address.s_addr) >> 24 == IN_LOOPBACKNET;
+    return loopback || text_equals_ignoring_case(name, TEXT("localhost")) || text_equals(name, TEXT("[::1]"));
 }
 
 static bool is_own_origin(const struct access_rules *access, struct text origin, struct text host)

@@ -278,11 +278,15 @@ static void wait_in_section(struct server *server, struct pending_get *pending, 
     enum wait_outcome outcome = WAIT_PENDING;
     if (result == STORE_EMPTY)
         outcome = store_wait(server->store, &pending->waiter, deadline_at);
-    waiting_end(&pending->waiting);
-    if (outcome == WAIT_PENDING)
-        answer_taken(server, result, batch, get->meta, response);
-    else
+    bool there = waiting_end(&pending->waiting);
+    if (outcome != WAIT_PENDING) {
         answer_waited(pending, outcome, response);
+    } else if (result == STORE_OK && !there) {
+        store_batch_return(server->store, batch);
+        response->kind = RESPONSE_HANG_UP;
+    } else {
+        answer_taken(server, result, batch, get->meta, response);
+    }
 }
 
 static void wait_for_events(struct server *server, struct request *request, const struct get *get,

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -39,9 +40,12 @@ void log_write(const struct log *log, enum log_level level, const char *format, 
     size_t room = sizeof line - length - 2;
     length += wanted < 0 ? 0 : (size_t)wanted > room ? room : (size_t)wanted;
     line[length++] = '\n';
-    /* Nobody is left to tell when the log itself can't be written. */
+    /* A reader that has stopped must not stop the server: the line is dropped. */
+    struct pollfd reader = {.fd = log->descriptor, .events = POLLOUT};
+    if (poll(&reader, 1, 0) != 1)
+        return;
     ssize_t written = write(log->descriptor, line, length);
-    (void)written;
+    (void)written; /* nobody is left to tell */
 }
 
 const char *log_quote(struct text text, char quoted[static LOG_TEXT_BYTES])

@@ -185,9 +185,9 @@ int text_parse_seconds(struct text text, int64_t most_ns, int64_t *ns)
     uint64_t seconds;
     if (text_parse_number(whole, 0, (uint64_t)(most_ns / CLOCK_NS_PER_SECOND), &seconds) != 0)
         return -1;
-    int64_t total = (int64_t)seconds * CLOCK_NS_PER_SECOND + fraction_ns;
-    if (total > most_ns)
+    int64_t whole_ns = (int64_t)seconds * CLOCK_NS_PER_SECOND;
+    if (fraction_ns > most_ns - whole_ns)
         return -1;
-    *ns = total;
+    *ns = whole_ns + fraction_ns;
     return 0;
 }

@@ -4,7 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { MAPPINGS_PER_THREAD = 2, FEWEST_THREADS = 64 };
+enum { MAPPINGS_PER_THREAD = 2, FEWEST_THREADS = 64, MOST_THREADS = 1000000 };
 
 uint64_t system_raise_file_limit(void)
 {
@@ -43,6 +43,7 @@ uint64_t system_thread_limit(void)
     threads = least(threads, number_in("/proc/sys/kernel/pid_max"));
     threads = least(threads, number_in("/proc/sys/vm/max_map_count") / MAPPINGS_PER_THREAD);
     threads = least(threads, number_in("/sys/fs/cgroup/pids.max"));
+    threads = least(threads, MOST_THREADS);
     threads -= threads / 8;
     return threads < FEWEST_THREADS ? FEWEST_THREADS : threads;
 }

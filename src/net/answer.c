@@ -25,10 +25,15 @@ int answer_prepare(const struct http_server *server, const struct response *resp
     return 0;
 }
 
+static int64_t next_deadline(const struct http_server *server, const struct outgoing *outgoing)
+{
+    int64_t stalled_at = clock_monotonic_ns() + server->options.deadlines.stalled_ns;
+    return stalled_at < outgoing->deadline_at ? stalled_at : outgoing->deadline_at;
+}
+
 enum outgoing_result answer_try(struct connection *connection, struct outgoing *outgoing)
 {
-    bool progress;
-    enum outgoing_result result = outgoing_send(connection->descriptor, outgoing, &progress);
+    enum outgoing_result result = outgoing_send(connection->descriptor, outgoing);
     if (result == OUTGOING_WHOLE || result == OUTGOING_FAILED)
         return result;
     outgoing->deadline_at = clock_monotonic_ns() + outgoing->allowed_ns;
@@ -36,30 +41,32 @@ enum outgoing_result answer_try(struct connection *connection, struct outgoing *
     return connection->outgoing == NULL ? OUTGOING_FAILED : result;
 }
 
+void answer_leave_rest(struct http_server *server, struct connection *connection)
+{
+    connection->unsent = connection_unsent(connection);
+    connection_yield(server, connection, CONNECTION_WRITING, next_deadline(server, connection->outgoing));
+}
+
 enum answer_progress answer_continue(struct http_server *server, struct connection *connection)
 {
     for (;;) {
         struct outgoing *outgoing = connection->outgoing;
-        bool progress = false;
-        enum outgoing_result result = outgoing_send(connection->descriptor, outgoing, &progress);
-        if (result == OUTGOING_WHOLE) {
+        switch (outgoing_send(connection->descriptor, outgoing)) {
+        case OUTGOING_WHOLE:
             connection->outgoing = NULL;
             outgoing_free(outgoing);
             return ANSWER_OUT;
-        }
-        if (result == OUTGOING_FAILED || connection_want_room(server, connection) != 0) {
+        case OUTGOING_FAILED:
             connection_close(server, connection);
             return ANSWER_PENDING;
-        }
-        if (progress || outgoing->stalled_at == 0)
-            outgoing->stalled_at = clock_monotonic_ns() + server->options.deadlines.stalled_ns;
-        int64_t deadline_at =
-            outgoing->stalled_at < outgoing->deadline_at ? outgoing->stalled_at : outgoing->deadline_at;
-        if (result == OUTGOING_YIELDED) {
-            connection_yield(server, connection, CONNECTION_WRITING, deadline_at);
+        case OUTGOING_YIELDED:
+            answer_leave_rest(server, connection);
             return ANSWER_PENDING;
+        case OUTGOING_BLOCKED:
+            connection->unsent = connection_unsent(connection);
+            if (connection_release(connection, CONNECTION_WRITING, next_deadline(server, outgoing)))
+                return ANSWER_PENDING;
+            break;
         }
-        if (connection_release(connection, CONNECTION_WRITING, deadline_at))
-            return ANSWER_PENDING;
     }
 }

@@ -8,11 +8,16 @@
 #include <string.h>
 
 /* A size of 15 hexadecimal digits can't overflow, and no limit of ours is near it. */
-enum { MOST_SIZE_DIGITS = 15 };
+enum { MOST_SIZE_DIGITS = 15, LINE_BREAK_BYTES = 4 };
 
 static bool is_text(char c)
 {
     return ((unsigned char)c >= 0x20 && c != 0x7F) || c == '\t';
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
 }
 
 static int step_size(struct chunked *chunked, char c)
@@ -30,6 +35,8 @@ static int step_size(struct chunked *chunked, char c)
         chunked->state = CHUNKED_SIZE_END;
     else if (c == ';')
         chunked->state = CHUNKED_EXTENSION;
+    else if (is_blank(c))
+        chunked->state = CHUNKED_BLANK;
     else
         return -1;
     return 0;
@@ -61,6 +68,10 @@ static int step(struct chunked *chunked, char c)
     switch (chunked->state) {
     case CHUNKED_SIZE:
         return step_size(chunked, c);
+    case CHUNKED_BLANK:
+        if (c == ';')
+            chunked->state = CHUNKED_EXTENSION;
+        return c == ';' || is_blank(c) ? 0 : -1;
     case CHUNKED_EXTENSION:
         return step_line(chunked, c, CHUNKED_SIZE_END);
     case CHUNKED_SIZE_END:
@@ -68,8 +79,9 @@ static int step(struct chunked *chunked, char c)
     case CHUNKED_DATA_CR:
         return expect(chunked, c, '\r', CHUNKED_DATA_END);
     case CHUNKED_DATA_END:
+        /* Data pays for its size line and line breaks; what is limited are extensions and trailers. */
+        chunked->extra -= chunked->digits + LINE_BREAK_BYTES;
         chunked->digits = 0;
-        chunked->extra -= 2; /* the line break behind data is paid for by the data */
         return expect(chunked, c, '\n', CHUNKED_SIZE);
     case CHUNKED_LINE:
         chunked->state = c == '\r' ? CHUNKED_FINAL_END : CHUNKED_NAME;

@@ -3,8 +3,10 @@
 
 #include "base/sync.h"
 
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -99,7 +101,6 @@ int connection_open(struct http_server *server, int descriptor)
     connection->hung_up = false;
     connection->timed_out = false;
     connection->descriptor = descriptor;
-    connection->wants_room = false;
     connection->request_deadline_at = 0;
     connection->deadline_at = clock_monotonic_ns() + server->options.deadlines.idle_ns;
     int result = control(server, connection, EPOLL_CTL_ADD, ALWAYS);
@@ -174,18 +175,13 @@ void connection_poke_locked(struct http_server *server, struct connection *conne
 {
     /* A socket that takes bytes is ready to be written to, so this makes an event in any case but a full one,
      * and then the shutdown of who wants it closed does. */
-    connection->wants_room = true;
     control(server, connection, EPOLL_CTL_MOD, ALWAYS | EPOLLOUT);
 }
 
-int connection_want_room(struct http_server *server, struct connection *connection)
+int connection_unsent(const struct connection *connection)
 {
-    if (connection->wants_room)
-        return 0;
-    if (control(server, connection, EPOLL_CTL_MOD, ALWAYS | EPOLLOUT) != 0)
-        return -1;
-    connection->wants_room = true;
-    return 0;
+    int unsent = 0;
+    return ioctl(connection->descriptor, SIOCOUTQ, &unsent) == 0 ? unsent : 0;
 }
 
 void connection_close(struct http_server *server, struct connection *connection)

@@ -59,6 +59,7 @@ struct connection {
     bool hung_up;            /* the client has closed its sending side, or the connection is broken */
     bool timed_out;          /* said by the timekeeper */
     int64_t deadline_at;     /* in the states without an owner */
+    int unsent;              /* in WRITING: what the client had left to take at the last look */
     struct waiting *waiting; /* in WAITING */
     /* Changed by the owner under `mutex`, so that others may shut it down; -1 when FREE. */
     int descriptor;
@@ -66,7 +67,6 @@ struct connection {
     enum connection_state before; /* the state from which it was claimed */
     bool was_hung_up;             /* `hung_up` and `timed_out` at that moment */
     bool was_timed_out;
-    bool wants_room;              /* EPOLLOUT is in its registration */
     int64_t request_deadline_at;  /* for the head or body under way; 0: none */
     struct message *message;      /* bytes of an unfinished request, or NULL */
     struct outgoing *outgoing;    /* the rest of an answer, or NULL */
@@ -131,8 +131,8 @@ void connection_yield(struct http_server *server, struct connection *connection,
 /* Makes an event for a connection that is in no one's hands. Its mutex is held. */
 void connection_poke_locked(struct http_server *server, struct connection *connection);
 
-/* Adds EPOLLOUT to the registration. Returns 0 or -1. */
-int connection_want_room(struct http_server *server, struct connection *connection);
+/* The bytes that the kernel holds for the client and the client has not taken. */
+int connection_unsent(const struct connection *connection);
 
 /* Closes the socket and frees the slot. Only the owner. */
 void connection_close(struct http_server *server, struct connection *connection);
@@ -169,7 +169,12 @@ enum answer_progress {
  * for closing only. */
 enum outgoing_result answer_try(struct connection *connection, struct outgoing *outgoing);
 
-/* Goes on with connection->outgoing. */
+/* Lets go of a connection with an answer that did not fit; some worker goes on with it when the socket takes
+ * more. Nothing is written here, so a thread that delivers to many clients can't get from the failure of one
+ * into the delivery to the next. */
+void answer_leave_rest(struct http_server *server, struct connection *connection);
+
+/* Goes on with connection->outgoing, in the worker that has claimed the connection for that. */
 enum answer_progress answer_continue(struct http_server *server, struct connection *connection);
 
 /* Fills `head` with everything of the response but its source, and `outgoing` to match. Returns 0, or -1

@@ -57,6 +57,8 @@ static int find_head_end(struct message *message, struct refusal *refusal)
             message->skipped = 2;
             continue;
         }
+        if (line_length == 2 && message->scanned == 0)
+            return refuse(refusal, 400, "empty lines instead of a request line");
         message->scanned += line_length;
         if (line_length == 2) {
             message->head_length = message->skipped + message->scanned;
@@ -220,7 +222,10 @@ void message_received(struct message *message, size_t length)
 
 bool message_is_idle(const struct message *message)
 {
-    return message->phase == MESSAGE_HEAD && available(message) == 0;
+    if (message->phase != MESSAGE_HEAD)
+        return false;
+    /* Some old clients send a line break behind a body. */
+    return available(message) == 0 || (available(message) == 2 && memcmp(at(message, 0), "\r\n", 2) == 0);
 }
 
 int message_move(struct message *from, struct message *to)

@@ -53,7 +53,7 @@ static void close_source(struct outgoing *outgoing, bool whole)
         source.operations->close(source.state, whole);
 }
 
-enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing, bool *progress)
+enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing)
 {
     size_t budget = HTTP_BYTES_IN_A_ROW;
     while (!is_whole(outgoing)) {
@@ -65,7 +65,6 @@ enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing, bo
             continue;
         if (taken < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTGOING_BLOCKED : OUTGOING_FAILED;
-        *progress = true;
         advance(outgoing, (size_t)taken);
         if ((size_t)taken >= budget && !is_whole(outgoing))
             return OUTGOING_YIELDED;

@@ -222,8 +222,11 @@ static void run_one_job(struct pool *pool)
 
 bool pool_turn(struct pool *pool)
 {
-    if (pool_has_jobs(pool))
-        run_one_job(pool);
+    /* At the end no job is left undone: somebody may wait for what it does. */
+    do {
+        if (pool_has_jobs(pool))
+            run_one_job(pool);
+    } while (pool_has_jobs(pool) && atomic_load_explicit(&pool->stopping, memory_order_relaxed));
     bool go_on = true;
     if (atomic_load_explicit(&pool->running, memory_order_relaxed) > pool->options.threads) {
         pthread_mutex_lock(&pool->mutex);

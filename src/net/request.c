@@ -51,7 +51,7 @@ const char *request_method_name(enum request_method method)
         if (known_methods[i].method == method)
             return known_methods[i].name;
     }
-    return "?";
+    return "-";
 }
 
 bool request_has_header(const struct request *request, enum header header)

@@ -53,6 +53,8 @@ static enum step linger(struct http_server *server, struct connection *connectio
     enum { READS_IN_A_ROW = 64 };
     char dropped[4096];
     ssize_t received = 1;
+    if (clock_monotonic_ns() >= connection->request_deadline_at)
+        return leave(server, connection);
     for (int i = 0; i < READS_IN_A_ROW && received > 0; i++)
         received = recv(connection->descriptor, dropped, sizeof dropped, MSG_DONTWAIT);
     if (received > 0) {
@@ -101,9 +103,9 @@ static enum step answer(struct worker *worker, struct connection *connection, st
     } else if (result != OUTGOING_WHOLE) {
         /* The rest goes out when the socket takes it; from here on the connection may be any worker's. */
         if (connection_keep_message(worker, connection) != 0)
-            connection->outgoing->close = keep_alive = false;
-        if (answer_continue(server, connection) == ANSWER_PENDING)
-            step = STEP_LEAVE;
+            connection->outgoing->close = true;
+        answer_leave_rest(server, connection);
+        step = STEP_LEAVE;
     }
     if (response->after != NULL)
         response->after(response->after_context);
@@ -112,18 +114,11 @@ static enum step answer(struct worker *worker, struct connection *connection, st
     return step;
 }
 
-static enum step refuse(struct worker *worker, struct connection *connection, unsigned status,
-                        const char *reason)
-{
-    struct response response;
-    response_init(worker, &response);
-    response_error(&response, status, "%s", reason);
-    return answer(worker, connection, &response, 1, false);
-}
-
 static void log_access(const struct http_server *server, const struct request *request,
                        const struct response *response, int64_t started_at)
 {
+    if (!server->options.access_log)
+        return;
     uint64_t length = response->kind != RESPONSE_ANSWER     ? response->sent_bytes
                       : response->source.operations != NULL ? response->source.length
                                                             : response->body->length;
@@ -131,6 +126,17 @@ static void log_access(const struct http_server *server, const struct request *r
              request_method_name(request->method),
              request->route == NULL ? LOG_TEXT(request->path) : request->route->path, response->status,
              (unsigned long long)length, (double)(clock_monotonic_ns() - started_at) / CLOCK_NS_PER_MS);
+}
+
+static enum step refuse(struct worker *worker, struct connection *connection, unsigned status,
+                        const char *reason)
+{
+    struct response response;
+    response_init(worker, &response);
+    response_error(&response, status, "%s", reason);
+    /* What was not understood has no method and no path. */
+    log_access(worker->server, &(struct request){.method = 0}, &response, clock_monotonic_ns());
+    return answer(worker, connection, &response, 1, false);
 }
 
 static enum step handle(struct worker *worker, struct connection *connection, struct request *request)
@@ -146,8 +152,7 @@ static enum step handle(struct worker *worker, struct connection *connection, st
     router_check(server, request, &response);
     if (request->route != NULL)
         request->route->handle(server->options.context, request, &response);
-    if (server->options.access_log)
-        log_access(server, request, &response, started_at);
+    log_access(server, request, &response, started_at);
     if (!request->released)
         message_done(message_of(worker, connection));
     bool keep_alive = request->keep_alive && !response.close && !atomic_load(&server->stopping);
@@ -157,7 +162,7 @@ static enum step handle(struct worker *worker, struct connection *connection, st
     case RESPONSE_WRITTEN:
         return keep_alive ? STEP_ON : close_gently(server, connection);
     case RESPONSE_HANG_UP:
-        return leave(server, connection);
+        return close_gently(server, connection);
     case RESPONSE_ELSEWHERE:
         break;
     }
@@ -168,8 +173,10 @@ static int send_continue(struct connection *connection)
 {
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct outgoing outgoing = {.bytes = interim, .length = sizeof interim - 1};
-    bool progress;
-    return outgoing_send(connection->descriptor, &outgoing, &progress) == OUTGOING_WHOLE ? 0 : -1;
+    enum outgoing_result result = outgoing_send(connection->descriptor, &outgoing);
+    /* A client that does not even take its earlier answers waits for nothing: it sends the body by itself. */
+    bool skipped = result == OUTGOING_BLOCKED && outgoing.sent == 0;
+    return result == OUTGOING_WHOLE || skipped ? 0 : -1;
 }
 
 /* The head is there, the body is not: refuses at once what need not be read, asks for the rest otherwise. */
@@ -184,8 +191,10 @@ static enum step begin_body(struct worker *worker, struct connection *connection
     uint64_t limit = router_body_limit(server, request->route);
     bool refused = request->route == NULL;
     bool small = request->framing == FRAMING_LENGTH && request->content_length <= limit;
-    if (refused && (expects_continue || !small))
+    if (refused && (expects_continue || !small)) {
+        log_access(server, request, &response, clock_monotonic_ns());
         return answer(worker, connection, &response, request->minor_version, false);
+    }
     message_expect_body(message_of(worker, connection), limit, refused);
     connection->request_deadline_at = clock_monotonic_ns() + server->options.deadlines.body_ns;
     if (expects_continue && send_continue(connection) != 0)
@@ -232,6 +241,8 @@ static enum step park(struct worker *worker, struct connection *connection)
         if (connection->request_deadline_at == 0)
             connection->request_deadline_at = now + server->options.deadlines.head_ns;
         deadline_at = connection->request_deadline_at;
+        if (deadline_at <= now)
+            return refuse(worker, connection, 408, "the request took too long to arrive");
     }
     if (connection_keep_message(worker, connection) != 0)
         return leave(server, connection);

@@ -40,6 +40,19 @@ static int64_t shortest_deadline(const struct http_deadlines *deadlines)
     return least(requests, answers);
 }
 
+/* A slow reader takes bytes from the kernel long before the kernel takes more from us. */
+static bool takes_something(struct round *round, struct connection *connection)
+{
+    int unsent = connection_unsent(connection);
+    if (unsent >= connection->unsent || connection->outgoing->deadline_at <= round->now)
+        return false;
+    connection->unsent = unsent;
+    connection->deadline_at =
+        least(round->now + round->server->options.deadlines.stalled_ns, connection->outgoing->deadline_at);
+    round->next_at = least(round->next_at, connection->deadline_at);
+    return true;
+}
+
 static void look(void *context, struct connection *connection)
 {
     struct round *round = context;
@@ -52,6 +65,8 @@ static void look(void *context, struct connection *connection)
         round->next_at = least(round->next_at, connection->deadline_at);
         return;
     }
+    if (connection->state == CONNECTION_WRITING && takes_something(round, connection))
+        return;
     /* A mark that no worker has come for by the next round means that the socket takes no bytes either. */
     if (parked && !connection->timed_out) {
         connection->timed_out = true;

@@ -80,7 +80,8 @@ static enum waiting_result answer_owned(struct waiting *waiting, struct response
         return WAITING_WRITTEN;
     if (sent == OUTGOING_FAILED)
         return WAITING_GONE;
-    return answer_continue(waiting->server, connection) == ANSWER_OUT ? WAITING_WRITTEN : WAITING_ELSEWHERE;
+    answer_leave_rest(waiting->server, connection);
+    return WAITING_ELSEWHERE;
 }
 
 enum waiting_result waiting_answer(struct waiting *waiting, struct response *response)
@@ -95,14 +96,17 @@ enum waiting_result waiting_answer(struct waiting *waiting, struct response *res
     return waiting->result;
 }
 
-void waiting_end(struct waiting *waiting)
+bool waiting_end(struct waiting *waiting)
 {
     struct connection *connection = waiting->connection;
+    bool there = true;
     if (waiting->result != WAITING_ELSEWHERE) {
         pthread_mutex_lock(&connection->mutex);
         connection->state = CONNECTION_SERVED;
         connection->waiting = NULL;
+        there = !connection->hung_up;
         pthread_mutex_unlock(&connection->mutex);
     }
     pool_unblock(waiting->server->pool, BLOCK_WAITING);
+    return there;
 }

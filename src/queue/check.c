@@ -140,12 +140,12 @@ uint64_t store_count_live(struct store *store)
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         struct expiry *expiry = &store->shards[i].expiry;
         pthread_mutex_lock(&expiry->mutex);
+        count += expiry->count;
         struct event *event;
-        TAILQ_FOREACH_REVERSE(event, &expiry->events, event_list, link)
-        {
-            if (event->expires_at <= now)
+        TAILQ_FOREACH (event, &expiry->events, link) {
+            if (event->expires_at > now)
                 break;
-            count++;
+            count--;
         }
         pthread_mutex_unlock(&expiry->mutex);
     }

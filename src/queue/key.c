@@ -20,11 +20,11 @@ size_t key_bytes(const struct key *key)
 }
 
 static enum store_result key_create_locked(struct store *store, struct shard *shard, uint64_t hash,
-                                           struct text name, struct key **created)
+                                           struct text name, bool consumer, struct key **created)
 {
     assert(name.length <= UINT8_MAX);
     size_t bytes = sizeof(struct key) + name.length;
-    enum store_result result = memory_reserve(store, bytes + ALLOCATION_OVERHEAD, false);
+    enum store_result result = memory_reserve(store, bytes + ALLOCATION_OVERHEAD, consumer);
     if (result != STORE_OK)
         return result;
     struct key *key = malloc(bytes);
@@ -43,7 +43,8 @@ static enum store_result key_create_locked(struct store *store, struct shard *sh
     return STORE_OK;
 }
 
-enum store_result key_acquire(struct store *store, struct text name, bool create, struct key **key)
+enum store_result key_acquire(struct store *store, struct text name, enum key_purpose purpose,
+                              struct key **key)
 {
     uint64_t hash = hash_text(&store->seed, name);
     /* The table's buckets use the low bits, so the shards use the high ones. */
@@ -53,8 +54,10 @@ enum store_result key_acquire(struct store *store, struct text name, bool create
     struct table_link *link = table_find(&shard->keys, hash, key_matches, &name);
     if (link != NULL)
         *key = TABLE_ELEMENT(link, struct key, link);
+    else if (purpose == KEY_TO_LOOK)
+        result = STORE_EMPTY;
     else
-        result = create ? key_create_locked(store, shard, hash, name, key) : STORE_EMPTY;
+        result = key_create_locked(store, shard, hash, name, purpose == KEY_TO_WAIT, key);
     if (result == STORE_OK)
         (*key)->users++;
     pthread_mutex_unlock(&shard->mutex);

@@ -9,6 +9,7 @@
 
 enum {
     REAPER_SLICE = 512,
+    REAPER_ROUND = 64 * 1024,
     REAPER_PAUSE_NS = 20 * 1000 * 1000,
     TRIM_AFTER_BYTES = 8 * 1024 * 1024,
 };
@@ -92,6 +93,14 @@ static uint64_t trim(struct store *store, uint64_t peak_bytes)
     return bytes;
 }
 
+static bool reaper_is_stopping(struct reaper *reaper)
+{
+    pthread_mutex_lock(&reaper->mutex);
+    bool stopping = reaper->stopping;
+    pthread_mutex_unlock(&reaper->mutex);
+    return stopping;
+}
+
 static void *reaper_main(void *context)
 {
     struct reaper *reaper = context;
@@ -100,7 +109,8 @@ static void *reaper_main(void *context)
     while (!reaper->stopping) {
         pthread_mutex_unlock(&reaper->mutex);
         peak_bytes = trim(reaper->store, peak_bytes);
-        store_reap(reaper->store, SIZE_MAX);
+        while (store_reap(reaper->store, REAPER_ROUND) == REAPER_ROUND && !reaper_is_stopping(reaper))
+            continue;
         peak_bytes = trim(reaper->store, peak_bytes);
         int64_t next = next_round(reaper->store);
         pthread_mutex_lock(&reaper->mutex);

@@ -79,7 +79,7 @@ enum store_result store_push(struct store *store, struct text key_name, const st
     if (result != STORE_OK)
         return result;
     struct key *key;
-    result = key_acquire(store, key_name, true, &key);
+    result = key_acquire(store, key_name, KEY_TO_PUSH, &key);
     if (result == STORE_OK) {
         key_lock(key);
         result = key_append_locked(store, key, &chain, count);
@@ -122,7 +122,7 @@ enum store_result store_take(struct store *store, struct text key_name, struct t
                              struct batch **batch)
 {
     struct key *key;
-    enum store_result result = key_acquire(store, key_name, false, &key);
+    enum store_result result = key_acquire(store, key_name, KEY_TO_LOOK, &key);
     if (result != STORE_OK)
         return result;
     key_lock(key);
@@ -153,7 +153,7 @@ enum store_result store_wait_begin(struct store *store, struct text key_name, st
                                    struct waiter *waiter, struct batch **batch)
 {
     struct key *key;
-    enum store_result result = key_acquire(store, key_name, true, &key);
+    enum store_result result = key_acquire(store, key_name, KEY_TO_WAIT, &key);
     if (result != STORE_OK)
         return result;
     key_lock(key);

@@ -124,8 +124,12 @@ size_t batch_bytes(const struct batch *batch);
 
 /* --- keys: key.c --- */
 
-/* Finds the key, or makes it when `create`, and counts the caller as a user. STORE_EMPTY: there is none. */
-enum store_result key_acquire(struct store *store, struct text name, bool create, struct key **key);
+enum key_purpose { KEY_TO_LOOK, KEY_TO_PUSH, KEY_TO_WAIT };
+
+/* Finds the key, or makes it unless the purpose is to look only, and counts the caller as a user.
+ * STORE_EMPTY: there is none. */
+enum store_result key_acquire(struct store *store, struct text name, enum key_purpose purpose,
+                              struct key **key);
 /* The same for a key that is known to exist, because it holds something of the caller's. */
 void key_hold(struct key *key);
 /* Ends what key_acquire or key_hold began; forgets a key that has become empty. */

@@ -92,6 +92,21 @@ static void malformed_chunks_are_refused(void **state)
     play_bodies(*state, cases, KIT_COUNT(cases));
 }
 
+/* A client that streams may send each of its lines as a chunk. */
+static void many_small_chunks_are_taken(void **state)
+{
+    enum { CHUNKS = 10000, DATA_BYTES = 100 };
+    struct kit *kit = *state;
+    struct kit_server *server = kit_serve(kit);
+    const char *data = kit_repeat(kit, "a", DATA_BYTES);
+    const char *chunks = kit_repeat(kit, kit_format(kit, "%x\r\n%s\r\n", DATA_BYTES, data), CHUNKS);
+    struct kit_exchange exchange = {.name = "many chunks", .statuses = "200", .fate = KIT_OPEN};
+    exchange.bytes = kit_format(kit, CHUNKED "1\r\n\"\r\n%s1\r\n\"\r\n0\r\n\r\n", chunks);
+    assert_true(kit_play(server, &exchange));
+    /* The string, its quotes, and the brackets of the array. */
+    assert_int_equal(kit_get(server, "k", "g", "timeout=0")->body_length, CHUNKS * DATA_BYTES + 4);
+}
+
 /* What surrounds the data must not fill the memory, however long it goes on. */
 static void endless_chunk_lines_and_trailers_are_refused(void **state)
 {
@@ -278,6 +293,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         kit_test(chunked_bodies_are_taken),
         kit_test(malformed_chunks_are_refused),
+        kit_test(many_small_chunks_are_taken),
         kit_test(endless_chunk_lines_and_trailers_are_refused),
         kit_test(body_cut_short_changes_nothing),
         kit_test(expectation_is_met_before_the_body),

@@ -56,6 +56,11 @@ static void request_line_variants_are_taken_or_refused(void **state)
 {
     static const struct kit_exchange exchanges[] = {
         {"one empty line first", "\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", 0, "200", KIT_OPEN},
+        {"two empty lines first", "\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", 0, "200|400",
+         KIT_EITHER},
+        {"five empty lines first", "\r\n\r\n\r\n\r\n\r\nGET /healthz HTTP/1.1\r\nHost: h\r\n\r\n", 0,
+         "200|400", KIT_EITHER},
+        {"empty lines for a request line", "\r\n\r\nHost: h\r\n\r\n", 0, "400", KIT_CLOSED},
         {"absolute form", "GET http://127.0.0.1:80/healthz HTTP/1.1\r\nHost: h\r\n\r\n", 0, "200", KIT_OPEN},
         {"absolute form in capitals", "GET HTTP://h/healthz HTTP/1.1\r\nHost: h\r\n\r\n", 0, "200", KIT_OPEN},
         {"absolute form with a query",
