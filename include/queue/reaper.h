@@ -1,13 +1,13 @@
 /* The reaper: a thread that gives back the memory of expired events.
  *
- * It sleeps on its own condition variable until the oldest stored event expires, but at least
+ * It sleeps (base/periodic.h) until the oldest stored event expires, but at least
  * REAPER_PAUSE_NS, so that a steady stream of expiries is purged in few rounds. Its work grows with what
  * expires: each shard keeps its events in the order in which they expire, and a group ends with the event
  * that its cursor stands on. It wakes no waiter, takes no lock for longer than REAPER_SLICE events, and
  * removes nothing that a waiter or a delivery refers to. After large purges it gives free memory back to the
  * system (malloc_trim).
  *
- * Lock: its own mutex guards the request to stop; it is not held while purging.
+ * Locks: those of the store, see there.
  */
 #ifndef QUEUE_REAPER_H
 #define QUEUE_REAPER_H

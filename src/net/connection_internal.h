@@ -32,6 +32,7 @@
 #ifndef NET_CONNECTION_INTERNAL_H
 #define NET_CONNECTION_INTERNAL_H
 
+#include "base/periodic.h"
 #include "net/http_server.h"
 #include "net/message.h"
 #include "net/outgoing.h"
@@ -104,7 +105,7 @@ struct http_server {
     pthread_t listener;
     int accept_stop_descriptor;
     bool listener_runs;
-    struct timekeeper *timekeeper;
+    struct periodic *timekeeper;
 };
 
 /* --- connection.c --- */
@@ -199,7 +200,7 @@ int listener_start(struct http_server *server);
 /* Ends the thread and closes the listening socket. Does nothing the second time. */
 void listener_stop(struct http_server *server);
 
-struct timekeeper *timekeeper_start(struct http_server *server);
-void timekeeper_stop(struct timekeeper *timekeeper);
+/* Ends what takes too long: a round of the timekeeper's thread. `context` is the server. */
+int64_t timekeeper_round(void *context, struct periodic *thread);
 
 #endif

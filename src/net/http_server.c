@@ -75,7 +75,7 @@ static int start_threads(struct http_server *server)
     server->pool = pool_create(&pool_options);
     if (server->pool == NULL)
         return -1;
-    server->timekeeper = timekeeper_start(server);
+    server->timekeeper = periodic_start("timekeeper", timekeeper_round, server);
     return server->timekeeper == NULL ? -1 : 0;
 }
 
@@ -172,7 +172,7 @@ void http_server_free(struct http_server *server)
     if (server == NULL)
         return;
     listener_stop(server);
-    timekeeper_stop(server->timekeeper);
+    periodic_stop(server->timekeeper);
     pool_free(server->pool);
     connections_destroy(server);
     close_descriptor(server->epoll_descriptor);

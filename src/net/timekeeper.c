@@ -3,24 +3,11 @@
  * It looks through all open connections, not more often than a tenth of the shortest deadline, and sleeps
  * until the next one is due. Any deadline that is set meanwhile lies at least the shortest one away, so
  * nothing is seen more than a tick late. It owns no connection: it marks one whose request is late and has a
- * worker look at it, and shuts down the socket of one that does not read. Lock: its own mutex guards the
- * request to stop, not held while it looks.
+ * worker look at it, and shuts down the socket of one that does not read.
  */
 #include "net/connection_internal.h"
 
-#include "base/sync.h"
-
-#include <errno.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-
-struct timekeeper {
-    struct http_server *server;
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t condition;
-    bool stopping;
-};
 
 struct round {
     struct http_server *server;
@@ -76,60 +63,14 @@ static void look(void *context, struct connection *connection)
     }
 }
 
-static void *timekeeper_main(void *context)
+int64_t timekeeper_round(void *context, struct periodic *thread)
 {
-    struct timekeeper *timekeeper = context;
-    struct http_server *server = timekeeper->server;
+    (void)thread;
+    struct http_server *server = context;
     int64_t shortest = shortest_deadline(&server->options.deadlines);
     int64_t tick = least(shortest / 10, CLOCK_NS_PER_SECOND);
-    pthread_mutex_lock(&timekeeper->mutex);
-    while (!timekeeper->stopping) {
-        pthread_mutex_unlock(&timekeeper->mutex);
-        int64_t now = clock_monotonic_ns();
-        struct round round = {.server = server, .now = now, .next_at = now + shortest};
-        connections_each(server, look, &round);
-        int64_t next_at = round.next_at < now + tick ? now + tick : round.next_at;
-        pthread_mutex_lock(&timekeeper->mutex);
-        while (!timekeeper->stopping && sync_wait_until(&timekeeper->condition, &timekeeper->mutex, next_at))
-            continue;
-    }
-    pthread_mutex_unlock(&timekeeper->mutex);
-    return NULL;
-}
-
-struct timekeeper *timekeeper_start(struct http_server *server)
-{
-    struct timekeeper *timekeeper = calloc(1, sizeof *timekeeper);
-    if (timekeeper == NULL)
-        return NULL;
-    timekeeper->server = server;
-    if (sync_condition_init(&timekeeper->condition) != 0)
-        goto free_timekeeper;
-    pthread_mutex_init(&timekeeper->mutex, NULL);
-    errno = pthread_create(&timekeeper->thread, NULL, timekeeper_main, timekeeper);
-    if (errno != 0)
-        goto destroy_locks;
-    pthread_setname_np(timekeeper->thread, "timekeeper");
-    return timekeeper;
-
-destroy_locks:
-    pthread_mutex_destroy(&timekeeper->mutex);
-    pthread_cond_destroy(&timekeeper->condition);
-free_timekeeper:
-    free(timekeeper);
-    return NULL;
-}
-
-void timekeeper_stop(struct timekeeper *timekeeper)
-{
-    if (timekeeper == NULL)
-        return;
-    pthread_mutex_lock(&timekeeper->mutex);
-    timekeeper->stopping = true;
-    pthread_cond_signal(&timekeeper->condition);
-    pthread_mutex_unlock(&timekeeper->mutex);
-    pthread_join(timekeeper->thread, NULL);
-    pthread_mutex_destroy(&timekeeper->mutex);
-    pthread_cond_destroy(&timekeeper->condition);
-    free(timekeeper);
+    int64_t now = clock_monotonic_ns();
+    struct round round = {.server = server, .now = now, .next_at = now + shortest};
+    connections_each(server, look, &round);
+    return round.next_at < now + tick ? now + tick : round.next_at;
 }

@@ -1,9 +1,8 @@
 #include "queue/reaper.h"
 
-#include "base/sync.h"
+#include "base/periodic.h"
 #include "queue/store_internal.h"
 
-#include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
 
@@ -16,10 +15,8 @@ enum {
 
 struct reaper {
     struct store *store;
-    pthread_t thread;
-    pthread_mutex_t mutex;
-    pthread_cond_t condition;
-    bool stopping;
+    struct periodic *thread;
+    uint64_t peak_bytes; /* the reaper's own: the most memory since the last trim */
 };
 
 /* The key whose event expires next in the shard, held, when that event has expired by `now`. */
@@ -82,43 +79,25 @@ static int64_t next_round(struct store *store)
 }
 
 /* Gives memory back once much of the peak since the last time has been freed. */
-static uint64_t trim(struct store *store, uint64_t peak_bytes)
+static void trim(struct reaper *reaper)
 {
-    uint64_t bytes = atomic_load_explicit(&store->memory_bytes, memory_order_relaxed);
-    if (bytes > peak_bytes)
-        return bytes;
-    if (peak_bytes - bytes < TRIM_AFTER_BYTES || peak_bytes - bytes < peak_bytes / 4)
-        return peak_bytes;
-    malloc_trim(0);
-    return bytes;
+    uint64_t bytes = atomic_load_explicit(&reaper->store->memory_bytes, memory_order_relaxed);
+    uint64_t freed = bytes < reaper->peak_bytes ? reaper->peak_bytes - bytes : 0;
+    if (freed >= TRIM_AFTER_BYTES && freed >= reaper->peak_bytes / 4)
+        malloc_trim(0);
+    else if (freed > 0)
+        return;
+    reaper->peak_bytes = bytes;
 }
 
-static bool reaper_is_stopping(struct reaper *reaper)
-{
-    pthread_mutex_lock(&reaper->mutex);
-    bool stopping = reaper->stopping;
-    pthread_mutex_unlock(&reaper->mutex);
-    return stopping;
-}
-
-static void *reaper_main(void *context)
+static int64_t reap_round(void *context, struct periodic *thread)
 {
     struct reaper *reaper = context;
-    uint64_t peak_bytes = 0;
-    pthread_mutex_lock(&reaper->mutex);
-    while (!reaper->stopping) {
-        pthread_mutex_unlock(&reaper->mutex);
-        peak_bytes = trim(reaper->store, peak_bytes);
-        while (store_reap(reaper->store, REAPER_ROUND) == REAPER_ROUND && !reaper_is_stopping(reaper))
-            continue;
-        peak_bytes = trim(reaper->store, peak_bytes);
-        int64_t next = next_round(reaper->store);
-        pthread_mutex_lock(&reaper->mutex);
-        while (!reaper->stopping && sync_wait_until(&reaper->condition, &reaper->mutex, next))
-            continue;
-    }
-    pthread_mutex_unlock(&reaper->mutex);
-    return NULL;
+    trim(reaper);
+    while (store_reap(reaper->store, REAPER_ROUND) == REAPER_ROUND && !periodic_is_stopping(thread))
+        continue;
+    trim(reaper);
+    return next_round(reaper->store);
 }
 
 struct reaper *reaper_start(struct store *store)
@@ -127,33 +106,18 @@ struct reaper *reaper_start(struct store *store)
     if (reaper == NULL)
         return NULL;
     reaper->store = store;
-    if (sync_condition_init(&reaper->condition) != 0)
-        goto free_reaper;
-    pthread_mutex_init(&reaper->mutex, NULL);
-    errno = pthread_create(&reaper->thread, NULL, reaper_main, reaper);
-    if (errno != 0)
-        goto destroy_locks;
-    pthread_setname_np(reaper->thread, "reaper");
+    reaper->thread = periodic_start("reaper", reap_round, reaper);
+    if (reaper->thread == NULL) {
+        free(reaper);
+        return NULL;
+    }
     return reaper;
-
-destroy_locks:
-    pthread_mutex_destroy(&reaper->mutex);
-    pthread_cond_destroy(&reaper->condition);
-free_reaper:
-    free(reaper);
-    return NULL;
 }
 
 void reaper_stop(struct reaper *reaper)
 {
     if (reaper == NULL)
         return;
-    pthread_mutex_lock(&reaper->mutex);
-    reaper->stopping = true;
-    pthread_cond_signal(&reaper->condition);
-    pthread_mutex_unlock(&reaper->mutex);
-    pthread_join(reaper->thread, NULL);
-    pthread_mutex_destroy(&reaper->mutex);
-    pthread_cond_destroy(&reaper->condition);
+    periodic_stop(reaper->thread);
     free(reaper);
 }
