@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 struct buffer {
     char *bytes;
@@ -34,8 +36,18 @@ int buffer_reserve(struct buffer *buffer, size_t extra);
 
 /* Append bytes, a NUL-terminated string (without its NUL), or a formatted text. Failures only set `failed`.
  */
-void buffer_append(struct buffer *buffer, const void *bytes, size_t length);
-void buffer_append_text(struct buffer *buffer, const char *text);
+static inline void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
+{
+    if (length == 0 || (buffer->capacity - buffer->length < length && buffer_reserve(buffer, length) != 0))
+        return;
+    memcpy(buffer->bytes + buffer->length, bytes, length);
+    buffer->length += length;
+}
+static inline void buffer_append_text(struct buffer *buffer, const char *text)
+{
+    buffer_append(buffer, text, strlen(text));
+}
+void buffer_append_number(struct buffer *buffer, uint64_t number); /* in decimal */
 void buffer_printf(struct buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Drops the first `length` bytes (at most all of them). */

@@ -38,6 +38,7 @@ struct route {
 struct http_server_options {
     const char *address; /* numeric IPv4 or IPv6 address */
     uint16_t port;       /* 0: any free one */
+    unsigned ready;      /* see net/pool.h, as the next two */
     unsigned threads;
     unsigned max_threads;
     unsigned max_connections;

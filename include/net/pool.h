@@ -1,10 +1,15 @@
 /* The elastic pool of blocking workers.
  *
- * The pool's one rule: at any moment about `threads` workers are not blocked. A worker that is about to block
+ * The pool's one rule: at any moment about `ready` workers are not blocked. A worker that is about to block
  * (a wait for an event, a database or upstream call) enters a blocking section with pool_block; when that
- * leaves fewer than `threads`, a spare worker is woken or a new one started, up to `max_threads`. After
+ * leaves fewer than `ready`, a spare worker is woken or a new one started, up to `max_threads`. After
  * pool_unblock it finishes its request; then, when there are too many, pool_turn makes it a spare, and a
- * spare that idles for SPARE_IDLE ends.
+ * spare that idles for some seconds ends.
+ *
+ * `ready` is one a core, or `threads` where that is less. More workers waiting for events than cores only
+ * make each event wake a thread that another one would have been back for (measured with two a core on 2
+ * cores: a quarter more CPU a request). What keeps a core busy for long, such as a large body, is a section
+ * of its own (BLOCK_COMPUTE): others stay ready beside it, as long as no more than `threads` run at once.
  *
  * Waiting requests may use all threads but `threads` + POOL_RESERVE, other blockers all but `threads`: so
  * waiting requests never keep a push from being served, and not even all of them keep a database call from
@@ -14,7 +19,8 @@
  * one job, then serves one event, and so on, so that neither holds the other up.
  *
  * Lock: the pool's mutex, a leaf; it is not held while anything of the caller's runs.
- * Invariants: running + blocked + spares = total <= max_threads; blocked <= max_threads - threads.
+ * Invariants: running + computing + blocked + spares = total <= max_threads; computing <= threads - ready;
+ * blocked <= max_threads - threads.
  */
 #ifndef NET_POOL_H
 #define NET_POOL_H
@@ -37,7 +43,8 @@ struct job {
 };
 
 struct pool_options {
-    unsigned threads;
+    unsigned ready;
+    unsigned threads;     /* at least `ready` */
     unsigned max_threads; /* at least threads + POOL_RESERVE + 1 */
     size_t stack_bytes;
     /* A worker's life: it calls pool_turn between two events, and returns when that says so. */
@@ -54,10 +61,11 @@ struct pool_options {
 enum block_reason {
     BLOCK_WAITING, /* a request that waits for an event */
     BLOCK_CALL,    /* a call that takes its time */
+    BLOCK_COMPUTE, /* long work on a core; when refused, the caller does it all the same */
 };
 
 struct pool_counts {
-    unsigned running;
+    unsigned running; /* the computing ones too */
     unsigned waiting;
     unsigned blocked; /* the waiting ones among them */
     unsigned spare;
@@ -65,7 +73,7 @@ struct pool_counts {
     unsigned max;
 };
 
-/* Makes a pool and starts `threads` workers. Returns NULL with errno. */
+/* Makes a pool and starts `ready` workers. Returns NULL with errno. */
 struct pool *pool_create(const struct pool_options *options);
 
 /* Ends the workers: those in `work` must have been woken for good by the caller. Frees the pool. Takes NULL.

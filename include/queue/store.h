@@ -89,18 +89,22 @@ enum wait_outcome {
     WAIT_NO_MEMORY,   /* there is something, but no memory for a batch; nothing was consumed */
 };
 
-/* Batches on their way to their waiters. */
+/* Batches on their way to their waiters, and waiters whose outcome is known, but who have not been told. */
 STAILQ_HEAD(batch_list, batch);
+TAILQ_HEAD(waiter_list, waiter);
 
 struct waiter {
     /* Given to store_waiter_init, never changed. */
     enum delivery (*deliver)(void *context, struct batch *batch);
     void *context;
     size_t limit;
-    /* Guarded by the key's mutex. */
+    /* The delivering thread's: what store_wake will say. */
+    bool delivered;
+    /* Guarded by the key's mutex; `link` is the delivering thread's once the waiter has been taken out of its
+     * group. */
     TAILQ_ENTRY(waiter) link;
     struct key *key;
-    struct group *group; /* NULL when it is in no list */
+    struct group *group; /* NULL when it is in no list of a group */
     /* Guarded by `mutex`. */
     pthread_mutex_t mutex;
     pthread_cond_t condition;
@@ -169,8 +173,14 @@ enum wait_outcome store_wait(struct store *store, struct waiter *waiter, int64_t
 void store_wait_interrupt(struct waiter *waiter);
 
 /* Delivers each batch to its waiter; where the client is gone, to the next one of the group, or back to the
- * group. Empties the list. Calls the waiters' functions: no lock may be held. */
-void store_deliver(struct store *store, struct batch_list *batches);
+ * group. Empties the list. Calls the waiters' functions: no lock may be held. The waiters are added to
+ * `done`, and sleep until store_wake: a thread that is woken wants a processor, and would take it from the
+ * deliveries still to be made (10,000 of them: 245 ms when each thread is woken at once, 90 ms when all are
+ * woken at the end). */
+void store_deliver(struct store *store, struct batch_list *batches, struct waiter_list *done);
+
+/* Ends the waits of store_deliver. Empties the list. */
+void store_wake(struct waiter_list *done);
 
 /* Moves at most `count` batches from the front of `from` to the empty list `to`. */
 void store_batches_split(struct batch_list *from, struct batch_list *to, size_t count);

@@ -38,10 +38,12 @@ static void push_values(struct server *server, struct text key, const struct val
         return;
     }
     response_json(response, 200);
-    buffer_printf(response->body, "{\"message\":\"Data pushed successfully\",\"id\":%llu",
-                  (unsigned long long)pushed.last_id);
-    if (values->counted)
-        buffer_printf(response->body, ",\"count\":%zu", values->count);
+    buffer_append_text(response->body, "{\"message\":\"Data pushed successfully\",\"id\":");
+    buffer_append_number(response->body, pushed.last_id);
+    if (values->counted) {
+        buffer_append_text(response->body, ",\"count\":");
+        buffer_append_number(response->body, values->count);
+    }
     buffer_append_text(response->body, "}");
     if (pushed.batch_count > 0)
         fanout_after(server, response, &pushed.batches);

@@ -42,17 +42,15 @@ int buffer_reserve(struct buffer *buffer, size_t extra)
     return 0;
 }
 
-void buffer_append(struct buffer *buffer, const void *bytes, size_t length)
+void buffer_append_number(struct buffer *buffer, uint64_t number)
 {
-    if (length == 0 || buffer_reserve(buffer, length) != 0)
-        return;
-    memcpy(buffer->bytes + buffer->length, bytes, length);
-    buffer->length += length;
-}
-
-void buffer_append_text(struct buffer *buffer, const char *text)
-{
-    buffer_append(buffer, text, strlen(text));
+    char digits[20];
+    size_t first = sizeof digits;
+    do {
+        digits[--first] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    buffer_append(buffer, digits + first, sizeof digits - first);
 }
 
 void buffer_printf(struct buffer *buffer, const char *format, ...)

@@ -24,6 +24,16 @@ int64_t clock_wall_ms(void)
     return read_clock(CLOCK_REALTIME) / CLOCK_NS_PER_MS;
 }
 
+int64_t clock_monotonic_coarse_ns(void)
+{
+    return read_clock(CLOCK_MONOTONIC_COARSE);
+}
+
+int64_t clock_wall_coarse_s(void)
+{
+    return read_clock(CLOCK_REALTIME_COARSE) / CLOCK_NS_PER_SECOND;
+}
+
 static int64_t system_monotonic_ns(void *context)
 {
     (void)context;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/serve_options.h"
+#include "cli/system_limits.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -63,11 +64,17 @@ static int create_store(struct server *server, const struct serve_options *optio
     return -1;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static int create_http(struct server *server, const struct serve_options *options, struct text common_headers)
 {
     struct http_server_options http_options = {
         .address = options->address,
         .port = options->port,
+        .ready = (unsigned)least(options->threads, system_core_count()),
         .threads = (unsigned)options->threads,
         .max_threads = (unsigned)options->max_threads,
         .max_connections = (unsigned)options->max_connections,

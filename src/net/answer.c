@@ -5,7 +5,7 @@ int answer_prepare(const struct http_server *server, const struct response *resp
                    bool keep_alive, struct buffer *head, struct outgoing *outgoing)
 {
     uint64_t length = response->source.operations != NULL ? response->source.length : response->body->length;
-    int64_t wall_s = clock_wall_ms() / 1000;
+    int64_t wall_s = clock_wall_coarse_s();
     buffer_clear(head);
     response_write_head(response, length, wall_s, minor_version, keep_alive, server->options.common_headers,
                         head);

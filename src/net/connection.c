@@ -128,24 +128,42 @@ static void own_locked(struct connection *connection)
     connection->events = 0;
 }
 
+/* Notes what has happened to a connection that the caller does not own. */
+static void mark_locked(struct connection *connection, uint32_t events)
+{
+    if ((events & GONE) != 0)
+        connection->hung_up = true;
+    connection->events |= events;
+    if (connection->state == CONNECTION_WAITING && connection->hung_up)
+        connection->waiting->interrupt(connection->waiting->context);
+}
+
 struct connection *connection_claim(struct http_server *server, uint64_t token, uint32_t events)
 {
     struct connection *connection = &server->slots[token & UINT32_MAX];
     bool claimed = false;
     pthread_mutex_lock(&connection->mutex);
     if (connection->generation == token >> 32) {
-        if ((events & GONE) != 0)
-            connection->hung_up = true;
         claimed = has_no_owner(connection->state);
+        mark_locked(connection, events);
         if (claimed)
             own_locked(connection);
-        else
-            connection->events |= events;
-        if (connection->state == CONNECTION_WAITING && connection->hung_up)
-            connection->waiting->interrupt(connection->waiting->context);
     }
     pthread_mutex_unlock(&connection->mutex);
     return claimed ? connection : NULL;
+}
+
+void connection_pass_on(struct http_server *server, uint64_t token, uint32_t events)
+{
+    struct connection *connection = &server->slots[token & UINT32_MAX];
+    pthread_mutex_lock(&connection->mutex);
+    if (connection->generation == token >> 32) {
+        if (has_no_owner(connection->state))
+            connection_poke_locked(server, connection);
+        else
+            mark_locked(connection, events);
+    }
+    pthread_mutex_unlock(&connection->mutex);
 }
 
 bool connection_release(struct connection *connection, enum connection_state state, int64_t deadline_at)

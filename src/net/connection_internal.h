@@ -40,6 +40,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 
 enum connection_state {
     CONNECTION_FREE,
@@ -77,9 +78,14 @@ struct connection {
 /* The slot number in the tokens of the descriptors that are no connection. */
 #define CONTROL_SLOT UINT32_MAX
 
+enum { EVENTS_AT_ONCE = 16 };
+
 /* What a running worker has for itself. A request that waits gives the read buffer away. */
 struct worker {
     struct http_server *server;
+    struct epoll_event events[EVENTS_AT_ONCE];
+    int event_count;
+    int next_event;
     struct message message;
     struct buffer body;
     struct buffer headers;
@@ -121,6 +127,9 @@ int connection_open(struct http_server *server, int descriptor);
  * marked. */
 struct connection *connection_claim(struct http_server *server, uint64_t token, uint32_t events);
 
+/* Passes the event on to another worker. */
+void connection_pass_on(struct http_server *server, uint64_t token, uint32_t events);
+
 /* Lets go: the state becomes `state`, until `deadline_at`. Returns false when something has happened
  * meanwhile; the caller then is still the owner and must look again. */
 bool connection_release(struct connection *connection, enum connection_state state, int64_t deadline_at);
@@ -146,6 +155,10 @@ void connections_each(struct http_server *server, void (*look)(void *context, st
 
 /* What each worker does for its life. */
 void worker_run(void *context, struct pool *pool);
+
+/* Gives the events that the worker has taken and not begun with to the others, because it is about to take
+ * its time. */
+void worker_pass_events_on(struct worker *worker);
 
 /* Frees the worker's buffers; they come again when they are needed. */
 void worker_free_scratch(struct worker *worker);

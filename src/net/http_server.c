@@ -63,6 +63,7 @@ static void close_descriptor(int descriptor)
 static int start_threads(struct http_server *server)
 {
     struct pool_options pool_options = {
+        .ready = server->options.ready,
         .threads = server->options.threads,
         .max_threads = server->options.max_threads,
         .stack_bytes = STACK_BYTES,

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { VECTOR_COUNT = 64 };
+enum { VECTOR_COUNT = 64, FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT };
 
 static bool has_source(const struct outgoing *outgoing)
 {
@@ -53,14 +53,21 @@ static void close_source(struct outgoing *outgoing, bool whole)
         source.operations->close(source.state, whole);
 }
 
+static ssize_t send_vectors(int descriptor, const struct outgoing *outgoing)
+{
+    struct iovec vectors[VECTOR_COUNT];
+    struct msghdr message = {.msg_iov = vectors};
+    message.msg_iovlen = (size_t)fill(outgoing, vectors);
+    return sendmsg(descriptor, &message, FLAGS);
+}
+
 enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing)
 {
     size_t budget = HTTP_BYTES_IN_A_ROW;
     while (!is_whole(outgoing)) {
-        struct iovec vectors[VECTOR_COUNT];
-        struct msghdr message = {.msg_iov = vectors};
-        message.msg_iovlen = (size_t)fill(outgoing, vectors);
-        ssize_t taken = sendmsg(descriptor, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t taken = has_source(outgoing) ? send_vectors(descriptor, outgoing)
+                                             : send(descriptor, outgoing->bytes + outgoing->sent,
+                                                    outgoing->length - outgoing->sent, FLAGS);
         if (taken < 0 && errno == EINTR)
             continue;
         if (taken < 0)

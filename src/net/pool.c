@@ -24,6 +24,7 @@ struct pool {
     atomic_uint running;
     unsigned blocked;
     unsigned waiting;
+    unsigned computing;
     unsigned total;
     unsigned spare_count;
     TAILQ_HEAD(spare_list, spare) spares; /* the most recent first */
@@ -86,7 +87,7 @@ struct pool *pool_create(const struct pool_options *options)
         return NULL;
     }
     pthread_mutex_init(&pool->mutex, NULL);
-    for (unsigned i = 0; i < options->threads; i++) {
+    for (unsigned i = 0; i < options->ready; i++) {
         pthread_mutex_lock(&pool->mutex);
         count_new_thread_locked(pool);
         pthread_mutex_unlock(&pool->mutex);
@@ -155,32 +156,52 @@ static int replace_locked(struct pool *pool)
     return result;
 }
 
-int pool_block(struct pool *pool, enum block_reason reason)
+static bool may_block_locked(const struct pool *pool, enum block_reason reason)
 {
     unsigned most = pool->options.max_threads - pool->options.threads;
+    switch (reason) {
+    case BLOCK_WAITING:
+        return pool->blocked < most && pool->waiting < most - POOL_RESERVE;
+    case BLOCK_CALL:
+        return pool->blocked < most;
+    case BLOCK_COMPUTE:
+        return pool->computing < pool->options.threads - pool->options.ready;
+    }
+    return false;
+}
+
+/* Moves a worker from the running ones to those in a section, or (`by` -1) back. */
+static void move_locked(struct pool *pool, enum block_reason reason, int by)
+{
+    unsigned step = (unsigned)by; /* counts are never below zero, so that the sum wraps back */
+    pool->running -= step;
+    if (reason == BLOCK_COMPUTE)
+        pool->computing += step;
+    else
+        pool->blocked += step;
+    if (reason == BLOCK_WAITING)
+        pool->waiting += step;
+}
+
+int pool_block(struct pool *pool, enum block_reason reason)
+{
     pthread_mutex_lock(&pool->mutex);
-    bool refused = pool->blocked >= most || (reason == BLOCK_WAITING && pool->waiting >= most - POOL_RESERVE);
-    if (!refused) {
-        pool->blocked++;
-        pool->waiting += reason == BLOCK_WAITING;
-        pool->running--;
-        if (pool->running < pool->options.threads && replace_locked(pool) != 0) {
-            pool->blocked--;
-            pool->waiting -= reason == BLOCK_WAITING;
-            pool->running++;
-            refused = true;
+    bool entered = may_block_locked(pool, reason);
+    if (entered) {
+        move_locked(pool, reason, 1);
+        if (pool->running < pool->options.ready && replace_locked(pool) != 0) {
+            move_locked(pool, reason, -1);
+            entered = false;
         }
     }
     pthread_mutex_unlock(&pool->mutex);
-    return refused ? -1 : 0;
+    return entered ? 0 : -1;
 }
 
 void pool_unblock(struct pool *pool, enum block_reason reason)
 {
     pthread_mutex_lock(&pool->mutex);
-    pool->blocked--;
-    pool->waiting -= reason == BLOCK_WAITING;
-    pool->running++;
+    move_locked(pool, reason, -1);
     pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -228,9 +249,9 @@ bool pool_turn(struct pool *pool)
             run_one_job(pool);
     } while (pool_has_jobs(pool) && atomic_load_explicit(&pool->stopping, memory_order_relaxed));
     bool go_on = true;
-    if (atomic_load_explicit(&pool->running, memory_order_relaxed) > pool->options.threads) {
+    if (atomic_load_explicit(&pool->running, memory_order_relaxed) > pool->options.ready) {
         pthread_mutex_lock(&pool->mutex);
-        if (pool->running > pool->options.threads && !pool->stopping)
+        if (pool->running > pool->options.ready && !pool->stopping)
             go_on = be_spare_locked(pool);
         pthread_mutex_unlock(&pool->mutex);
     }
@@ -255,7 +276,7 @@ struct pool_counts pool_counts(struct pool *pool)
 {
     pthread_mutex_lock(&pool->mutex);
     struct pool_counts counts = {
-        .running = pool->running,
+        .running = pool->running + pool->computing,
         .waiting = pool->waiting,
         .blocked = pool->blocked,
         .spare = pool->spare_count,

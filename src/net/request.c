@@ -67,10 +67,13 @@ static int refuse(struct refusal *refusal, unsigned status, const char *reason)
 
 bool request_is_token_byte(char c)
 {
-    static const char others[] = "!#$%&'*+-.^_`|~";
-    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-        return true;
-    return c != '\0' && strchr(others, c) != NULL;
+    /* One bit for each ASCII character: digits and "!#$%&'*+-.", letters and "^_`|~". */
+    static const uint64_t low = UINT64_C(0x03FF6CFA00000000);
+    static const uint64_t high = UINT64_C(0x57FFFFFFC7FFFFFE);
+    unsigned char byte = (unsigned char)c;
+    if (byte >= 128)
+        return false;
+    return ((byte < 64 ? low >> byte : high >> (byte - 64)) & 1) != 0;
 }
 
 static size_t token_length(struct text line)
@@ -150,7 +153,8 @@ static int on_header_value(http_parser *parser, const char *at, size_t length)
 {
     struct parse *parse = parser->data;
     for (enum header i = 0; i < HEADER_COUNT; i++) {
-        if (!text_equals_ignoring_case(parse->name, header_names[i]))
+        if (parse->name.length != header_names[i].length ||
+            !text_equals_ignoring_case(parse->name, header_names[i]))
             continue;
         if (request_has_header(parse->request, i))
             parse->repeated[i] = true;

@@ -79,24 +79,13 @@ void response_header(struct response *response, const char *name, struct text va
     buffer_append_text(response->headers, "\r\n");
 }
 
-static void append_number(struct buffer *buffer, uint64_t number)
-{
-    char digits[20];
-    size_t first = sizeof digits;
-    do {
-        digits[--first] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    buffer_append(buffer, digits + first, sizeof digits - first);
-}
-
 void response_write_head(const struct response *response, uint64_t length, int64_t wall_s,
                          unsigned minor_version, bool keep_alive, struct text common, struct buffer *head)
 {
     char date[CLOCK_HTTP_DATE_BYTES];
     clock_format_http_date(wall_s, date);
     buffer_append_text(head, "HTTP/1.1 ");
-    append_number(head, response->status);
+    buffer_append_number(head, response->status);
     buffer_append_text(head, " ");
     buffer_append_text(head, status_text(response->status));
     buffer_append_text(head, "\r\nDate: ");
@@ -107,7 +96,7 @@ void response_write_head(const struct response *response, uint64_t length, int64
     }
     if (response->status != 204) {
         buffer_append_text(head, "\r\nContent-Length: ");
-        append_number(head, length);
+        buffer_append_number(head, length);
     }
     if (!keep_alive)
         buffer_append_text(head, "\r\nConnection: close");

@@ -8,6 +8,7 @@
 
 enum {
     SCRATCH_KEPT_BYTES = 64 * 1024,
+    LARGE_BODY_BYTES = 32 * 1024,
     STOPPING_LINGER_PART = 10, /* of the usual time, while the server stops */
 };
 
@@ -139,6 +140,20 @@ static enum step refuse(struct worker *worker, struct connection *connection, un
     return answer(worker, connection, &response, 1, false);
 }
 
+/* Has others take care of what is ready while this worker has long work to do. */
+static void run_handler(struct worker *worker, struct request *request, struct response *response)
+{
+    struct http_server *server = worker->server;
+    bool computing = false;
+    if (request->body.length >= LARGE_BODY_BYTES) {
+        worker_pass_events_on(worker);
+        computing = pool_block(server->pool, BLOCK_COMPUTE) == 0;
+    }
+    request->route->handle(server->options.context, request, response);
+    if (computing)
+        pool_unblock(server->pool, BLOCK_COMPUTE);
+}
+
 static enum step handle(struct worker *worker, struct connection *connection, struct request *request)
 {
     struct http_server *server = worker->server;
@@ -151,7 +166,7 @@ static enum step handle(struct worker *worker, struct connection *connection, st
     connection->request_deadline_at = 0;
     router_check(server, request, &response);
     if (request->route != NULL)
-        request->route->handle(server->options.context, request, &response);
+        run_handler(worker, request, &response);
     log_access(server, request, &response, started_at);
     if (!request->released)
         message_done(message_of(worker, connection));
@@ -232,7 +247,7 @@ static enum step park(struct worker *worker, struct connection *connection)
 {
     struct http_server *server = worker->server;
     struct message *message = message_of(worker, connection);
-    int64_t now = clock_monotonic_ns();
+    int64_t now = clock_monotonic_coarse_ns();
     int64_t deadline_at = now + server->options.deadlines.idle_ns;
     if (message_is_idle(message)) {
         if (atomic_load(&server->stopping))
@@ -335,19 +350,36 @@ void worker_free_scratch(struct worker *worker)
     buffer_free(&worker->head);
 }
 
+void worker_pass_events_on(struct worker *worker)
+{
+    while (worker->next_event < worker->event_count) {
+        const struct epoll_event *event = &worker->events[worker->next_event++];
+        if ((event->data.u64 & UINT32_MAX) != CONTROL_SLOT)
+            connection_pass_on(worker->server, event->data.u64, event->events);
+    }
+}
+
+static void take_events(struct worker *worker, struct pool *pool)
+{
+    int timeout_ms = pool_has_jobs(pool) ? 0 : -1;
+    int count = epoll_wait(worker->server->epoll_descriptor, worker->events, EVENTS_AT_ONCE, timeout_ms);
+    worker->next_event = 0;
+    worker->event_count = count < 0 ? 0 : count;
+}
+
 void worker_run(void *context, struct pool *pool)
 {
     struct worker worker = {.server = context};
     while (pool_turn(pool)) {
-        struct epoll_event event;
-        int timeout_ms = pool_has_jobs(pool) ? 0 : -1;
-        if (epoll_wait(worker.server->epoll_descriptor, &event, 1, timeout_ms) != 1)
-            continue;
-        if ((event.data.u64 & UINT32_MAX) == CONTROL_SLOT)
-            continue;
-        struct connection *connection = connection_claim(worker.server, event.data.u64, event.events);
-        if (connection != NULL)
-            connection_serve(&worker, connection);
+        take_events(&worker, pool);
+        while (worker.next_event < worker.event_count) {
+            const struct epoll_event event = worker.events[worker.next_event++];
+            if ((event.data.u64 & UINT32_MAX) == CONTROL_SLOT)
+                continue;
+            struct connection *connection = connection_claim(worker.server, event.data.u64, event.events);
+            if (connection != NULL)
+                connection_serve(&worker, connection);
+        }
     }
     worker_free_scratch(&worker);
 }

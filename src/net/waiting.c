@@ -19,6 +19,7 @@ enum waiting_start waiting_begin(struct waiting *waiting, struct request *reques
     };
     if (pool_block(worker->server->pool, BLOCK_WAITING) != 0)
         return WAITING_NO_THREAD;
+    worker_pass_events_on(worker);
     message_done(connection->message != NULL ? connection->message : &worker->message);
     request->released = true;
     enum waiting_start result = WAITING_STARTED;

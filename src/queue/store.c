@@ -253,27 +253,36 @@ static void give_back(struct store *store, struct batch *batch, struct batch_lis
     key_release(store, key);
 }
 
-void store_deliver(struct store *store, struct batch_list *batches)
+void store_deliver(struct store *store, struct batch_list *batches, struct waiter_list *done)
 {
     struct batch *batch;
     while ((batch = STAILQ_FIRST(batches)) != NULL) {
         STAILQ_REMOVE_HEAD(batches, link);
         struct waiter *waiter = batch->waiter;
         /* Given to the waiter's function, unless it says that nobody is there. */
-        if (waiter->deliver(waiter->context, batch) == DELIVERY_TAKEN) {
-            waiter_finish(waiter, WAIT_DELIVERED);
-        } else {
+        waiter->delivered = waiter->deliver(waiter->context, batch) == DELIVERY_TAKEN;
+        if (!waiter->delivered)
             give_back(store, batch, batches);
-            waiter_finish(waiter, WAIT_GONE);
-        }
+        TAILQ_INSERT_TAIL(done, waiter, link);
+    }
+}
+
+void store_wake(struct waiter_list *done)
+{
+    struct waiter *waiter;
+    while ((waiter = TAILQ_FIRST(done)) != NULL) {
+        TAILQ_REMOVE(done, waiter, link);
+        waiter_finish(waiter, waiter->delivered ? WAIT_DELIVERED : WAIT_GONE);
     }
 }
 
 void store_batch_return(struct store *store, struct batch *batch)
 {
     struct batch_list batches = STAILQ_HEAD_INITIALIZER(batches);
+    struct waiter_list done = TAILQ_HEAD_INITIALIZER(done);
     give_back(store, batch, &batches);
-    store_deliver(store, &batches);
+    store_deliver(store, &batches, &done);
+    store_wake(&done);
 }
 
 static void stop_waiters_locked(struct store *store, struct key *key)

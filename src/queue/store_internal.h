@@ -71,9 +71,9 @@ struct group {
     uint64_t cursor;
     struct event *cursor_event;
     LIST_ENTRY(group) cursor_link;
-    struct returned_list returned;           /* batches that came back, by their first id */
-    size_t delivery_count;                   /* batches under way */
-    TAILQ_HEAD(waiter_list, waiter) waiters; /* in order of arrival */
+    struct returned_list returned; /* batches that came back, by their first id */
+    size_t delivery_count;         /* batches under way */
+    struct waiter_list waiters;    /* in order of arrival */
     TAILQ_ENTRY(group) waiting_link;
     uint8_t name_length;
     char name[];

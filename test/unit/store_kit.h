@@ -53,6 +53,13 @@ static inline void kit_pass(struct store_kit *kit, int64_t ns)
     atomic_fetch_add(&kit->now, ns);
 }
 
+static inline void kit_deliver(struct store *store, struct batch_list *batches)
+{
+    struct waiter_list done = TAILQ_HEAD_INITIALIZER(done);
+    store_deliver(store, batches, &done);
+    store_wake(&done);
+}
+
 /* Pushes one value and delivers it to whoever waits. Returns its id, 0 when it was refused. */
 static inline uint64_t kit_push(struct store_kit *kit, const char *key, const char *value)
 {
@@ -60,7 +67,7 @@ static inline uint64_t kit_push(struct store_kit *kit, const char *key, const ch
     struct store_pushed pushed;
     if (store_push(kit->store, text_from(key), &text, 1, &pushed) != STORE_OK)
         return 0;
-    store_deliver(kit->store, &pushed.batches);
+    kit_deliver(kit->store, &pushed.batches);
     store_check(kit->store);
     return pushed.last_id;
 }

@@ -22,12 +22,10 @@
     }
 
 /* malloc and free are ours, so that memory can run out; the sanitizers bring their own. */
-#if defined(__has_feature)
-#define HAS_FEATURE(feature) __has_feature(feature)
-#else
-#define HAS_FEATURE(feature) 0
+#ifndef __has_feature
+#define __has_feature(feature) 0
 #endif
-#if !defined(__SANITIZE_ADDRESS__) && !HAS_FEATURE(address_sanitizer) && !HAS_FEATURE(thread_sanitizer)
+#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
 #define OWN_MALLOC
 #endif
 

@@ -227,7 +227,7 @@ static void *produce(void *context)
             assert_int_equal(
                 store_push(member->crowd->kit.store, text_from(crowd_keys[key]), &value, 1, &pushed),
                 STORE_OK);
-            store_deliver(member->crowd->kit.store, &pushed.batches);
+            kit_deliver(member->crowd->kit.store, &pushed.batches);
         }
     }
     atomic_fetch_sub(&member->crowd->producers_left, 1);

@@ -133,7 +133,7 @@ static void a_limit_shares_a_batch_between_waiters(void **state)
     client_wait(&clients[1], &kit, "a", "g", 2);
     assert_int_equal(store_push(kit.store, TEXT("a"), values, 4, &pushed), STORE_OK);
     assert_int_equal(pushed.batch_count, 2);
-    store_deliver(kit.store, &pushed.batches);
+    kit_deliver(kit.store, &pushed.batches);
     client_expect(&clients[0], WAIT_DELIVERED);
     client_expect(&clients[1], WAIT_DELIVERED);
     assert_string_equal(clients[0].text, "1");

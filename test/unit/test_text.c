@@ -296,6 +296,30 @@ static void utf8_is_judged_by_rfc_3629(void **state)
     assert_true(text_is_utf8((struct text){0}));
 }
 
+/* Random bytes that are often valid: the front ends where no longer one is UTF-8. */
+static void longest_valid_front_is_measured(void **state)
+{
+    (void)state;
+    static const char pieces[] = "a\x80\xbf\xc3\xa4\xe2\x82\xac\xed\x9f\xf0\x9f\x98\x80\xf4\x8f\xc0\xff";
+    unsigned random = 3;
+    for (int round = 0; round < 100000; round++) {
+        char bytes[12];
+        for (size_t i = 0, at = 0; i < sizeof bytes; i++) {
+            random = random * 1103515245U + 12345U;
+            at = (random >> 16) % 3 == 0 ? (random >> 20) % (sizeof pieces - 1)
+                                         : (at + 1) % (sizeof pieces - 1);
+            bytes[i] = pieces[at];
+        }
+        size_t longest = sizeof bytes;
+        while (!text_is_utf8((struct text){bytes, longest}))
+            longest--;
+        assert_int_equal(text_utf8_length((struct text){bytes, sizeof bytes}), longest);
+    }
+    assert_int_equal(text_utf8_length((struct text){0}), 0);
+    assert_int_equal(text_utf8_length(TEXT("ab\xf0\x9f\x98")), 2);
+    assert_int_equal(text_utf8_length(TEXT("ab\xc3\xa4")), 4);
+}
+
 static void controls_are_those_of_category_cc(void **state)
 {
     (void)state;
@@ -347,53 +371,28 @@ static void numbers_are_digits_within_their_range(void **state)
 static void anything_else_is_no_number(void **state)
 {
     (void)state;
-    static const struct {
-        struct text text;
-        uint64_t least, most;
-    } rows[] = {
-        {BYTES(""), 0, UINT64_MAX},
-        {BYTES(" "), 0, UINT64_MAX},
-        {BYTES("+1"), 0, UINT64_MAX},
-        {BYTES("-1"), 0, UINT64_MAX},
-        {BYTES("-0"), 0, UINT64_MAX},
-        {BYTES(" 1"), 0, UINT64_MAX},
-        {BYTES("1 "), 0, UINT64_MAX},
-        {BYTES("1\n"), 0, UINT64_MAX},
-        {BYTES("1 2"), 0, UINT64_MAX},
-        {BYTES("1.0"), 0, UINT64_MAX},
-        {BYTES("1."), 0, UINT64_MAX},
-        {BYTES("1e3"), 0, UINT64_MAX},
-        {BYTES("0x10"), 0, UINT64_MAX},
-        {BYTES("1_000"), 0, UINT64_MAX},
-        {BYTES("1,000"), 0, UINT64_MAX},
-        {BYTES("1\0"), 0, UINT64_MAX},
-        {BYTES("\0"), 0, UINT64_MAX},
-        {BYTES("a"), 0, UINT64_MAX},
-        {BYTES("1/"), 0, UINT64_MAX},
-        {BYTES("1:"), 0, UINT64_MAX},
-        {BYTES("\xd9\xa1"), 0, UINT64_MAX}, /* a digit of another script */
-        {BYTES("18446744073709551616"), 0, UINT64_MAX},
-        {BYTES("18446744073709551620"), 0, UINT64_MAX},
-        {BYTES("18446744073709551625"), 0, UINT64_MAX},
-        {BYTES("20000000000000000000"), 0, UINT64_MAX},
-        {BYTES("99999999999999999999"), 0, UINT64_MAX},
-        {BYTES("184467440737095516150"), 0, UINT64_MAX},
-        {BYTES("184467440737095516160"), 0, UINT64_MAX}, /* 10 * 2^64 */
-        {BYTES("36893488147419103233"), 0, UINT64_MAX},  /* 2^65 + 1 */
-        {BYTES("340282366920938463463374607431768211456"), 0, UINT64_MAX},
-        {BYTES("0"), 1, 1000},
-        {BYTES("1001"), 1, 1000},
-        {BYTES("18446744073709551617"), 1, 1000},
-        {BYTES("4"), 5, 5},
-        {BYTES("6"), 5, 5},
-    };
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        uint64_t number;
-        if (text_parse_number(rows[i].text, rows[i].least, rows[i].most, &number) != -1)
-            fail_msg("\"%s\" is taken as %llu", rows[i].text.bytes, (unsigned long long)number);
-    }
-    uint64_t number;
+    static const char *const bad[] = {
+        "",   " ",   "+1",   "-1",    "-0",    " 1", "1 ", "1\n", "1 2",     "1.0",
+        "1.", "1e3", "0x10", "1_000", "1,000", "a",  "1/", "1:",  "\xd9\xa1" /* a digit of another script */};
+    static const char *const too_many[] = {
+        "18446744073709551616",  "18446744073709551620",  "18446744073709551625",
+        "20000000000000000000",  "36893488147419103233",  "99999999999999999999",
+        "184467440737095516150", "184467440737095516160", "340282366920938463463374607431768211456"};
+    uint64_t number = 0;
+    for (size_t i = 0; i < COUNT(bad); i++)
+        if (text_parse_number(text_from(bad[i]), 0, UINT64_MAX, &number) != -1)
+            fail_msg("\"%s\" is taken as %llu", bad[i], (unsigned long long)number);
+    for (size_t i = 0; i < COUNT(too_many); i++)
+        if (text_parse_number(text_from(too_many[i]), 0, UINT64_MAX, &number) != -1)
+            fail_msg("\"%s\" is taken as %llu", too_many[i], (unsigned long long)number);
+    assert_int_equal(text_parse_number(TEXT("1\0"), 0, UINT64_MAX, &number), -1);
+    assert_int_equal(text_parse_number(TEXT("\0"), 0, UINT64_MAX, &number), -1);
     assert_int_equal(text_parse_number((struct text){0}, 0, 9, &number), -1);
+    assert_int_equal(text_parse_number(TEXT("0"), 1, 1000, &number), -1);
+    assert_int_equal(text_parse_number(TEXT("1001"), 1, 1000, &number), -1);
+    assert_int_equal(text_parse_number(TEXT("18446744073709551617"), 1, 1000, &number), -1);
+    assert_int_equal(text_parse_number(TEXT("4"), 5, 5, &number), -1);
+    assert_int_equal(text_parse_number(TEXT("6"), 5, 5, &number), -1);
 }
 
 static void seconds_become_nanoseconds(void **state)
@@ -432,48 +431,22 @@ static void seconds_become_nanoseconds(void **state)
 static void anything_else_is_no_seconds(void **state)
 {
     (void)state;
-    static const struct text bad[] = {
-        BYTES(""),
-        BYTES(" "),
-        BYTES("."),
-        BYTES(".5"),
-        BYTES("5."),
-        BYTES("-1"),
-        BYTES("-0"),
-        BYTES("+1"),
-        BYTES(" 1"),
-        BYTES("1 "),
-        BYTES("1s"),
-        BYTES("1e1"),
-        BYTES("0x1"),
-        BYTES("1,5"),
-        BYTES("1.5.0"),
-        BYTES("1..5"),
-        BYTES("1.-5"),
-        BYTES("1.+5"),
-        BYTES("1. 5"),
-        BYTES("1.5 "),
-        BYTES("1.5x"),
-        BYTES("1.x"),
-        BYTES("inf"),
-        BYTES("nan"),
-        BYTES("1\0"),
-        BYTES("1.5\0"),
-        BYTES("0.1234567890x"),
-        BYTES("1.0e-1"),
-        BYTES("9223372037"),
-        BYTES("18446744073709551616"),
-        BYTES("18446744073.709551616"),
-        BYTES("9223372036.854775808"),
-        BYTES("99999999999999999999999999"),
-        BYTES("18446744074"),
-    };
-    for (size_t i = 0; i < COUNT(bad); i++) {
-        int64_t ns;
-        if (text_parse_seconds(bad[i], INT64_MAX, &ns) != -1)
-            fail_msg("\"%s\" is taken as %lld ns", bad[i].bytes, (long long)ns);
-    }
-    int64_t ns;
+    static const char *const bad[] = {"",      " ",    ".",    ".5",     "5.",           "-1",   "-0",
+                                      "+1",    " 1",   "1 ",   "1s",     "1e1",          "0x1",  "1,5",
+                                      "1.5.0", "1..5", "1.-5", "1.+5",   "1. 5",         "1.5 ", "1.5x",
+                                      "1.x",   "inf",  "nan",  "1.0e-1", "0.1234567890x"};
+    static const char *const too_many[] = {"9223372037",           "18446744074",
+                                           "9223372036.854775808", "18446744073.709551616",
+                                           "18446744073709551616", "99999999999999999999999999"};
+    int64_t ns = 0;
+    for (size_t i = 0; i < COUNT(bad); i++)
+        if (text_parse_seconds(text_from(bad[i]), INT64_MAX, &ns) != -1)
+            fail_msg("\"%s\" is taken as %lld ns", bad[i], (long long)ns);
+    for (size_t i = 0; i < COUNT(too_many); i++)
+        if (text_parse_seconds(text_from(too_many[i]), INT64_MAX, &ns) != -1)
+            fail_msg("\"%s\" is taken as %lld ns", too_many[i], (long long)ns);
+    assert_int_equal(text_parse_seconds(TEXT("1\0"), INT64_MAX, &ns), -1);
+    assert_int_equal(text_parse_seconds(TEXT("1.5\0"), INT64_MAX, &ns), -1);
     assert_int_equal(text_parse_seconds(TEXT("30.000000001"), INT64_C(30000000000), &ns), -1);
     assert_int_equal(text_parse_seconds(TEXT("31"), INT64_C(30000000000), &ns), -1);
     assert_int_equal(text_parse_seconds(TEXT("0.000000001"), 0, &ns), -1);
@@ -495,6 +468,7 @@ int main(void)
         cmocka_unit_test(nothing_else_of_three_bytes_is_utf8),
         cmocka_unit_test(four_bytes_follow_the_table),
         cmocka_unit_test(utf8_is_judged_by_rfc_3629),
+        cmocka_unit_test(longest_valid_front_is_measured),
         cmocka_unit_test(controls_are_those_of_category_cc),
         cmocka_unit_test(numbers_are_digits_within_their_range),
         cmocka_unit_test(anything_else_is_no_number),

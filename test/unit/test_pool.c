@@ -1,0 +1,499 @@
+/*
+ * Proves the pool's one rule: a worker that blocks is replaced, up to limits that keep workers free for those
+ * who do not wait; what is too much afterwards idles, is used again, and ends. And that each job is run once.
+ */
+#include "base/clock.h"
+#include "base/sync.h"
+#include "net/pool.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { THREADS = 2, WAITERS = 3, BLOCKERS = WAITERS + POOL_RESERVE, MAX_THREADS = THREADS + BLOCKERS };
+
+/* The clock is ours, so that it can be behind: whatever is to wait until later by it then waits shorter. */
+static _Atomic int64_t clock_lag_ns;
+
+int clock_gettime(clockid_t id, struct timespec *now)
+{
+    if (syscall(SYS_clock_gettime, id, now) != 0)
+        return -1;
+    int64_t ns = now->tv_sec * CLOCK_NS_PER_SECOND + now->tv_nsec - clock_lag_ns;
+    *now = (struct timespec){.tv_sec = ns / CLOCK_NS_PER_SECOND, .tv_nsec = ns % CLOCK_NS_PER_SECOND};
+    return 0;
+}
+
+/* An event that a worker serves: it may block for `reason`, or just hold the worker, until it is released. */
+struct task {
+    bool blocks;
+    enum block_reason reason;
+    STAILQ_ENTRY(task) link;
+    /* Guarded by the harness's mutex. */
+    bool entered;
+    bool released;
+    bool left;
+    int result; /* of pool_block */
+};
+
+/* What a server is to its pool: events, and workers that wait for them. On the heap: a failed test leaves it
+ * to the workers. */
+struct harness {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct pool *pool;
+    struct log log;
+    /* Guarded by `mutex`. */
+    STAILQ_HEAD(, task) tasks;
+    unsigned workers; /* inside `work` */
+    unsigned idle;    /* of them, those that wait for an event */
+    unsigned wakes;
+    bool ended;
+    char order[32]; /* 'J' for a job, 'E' for an event */
+    size_t order_length;
+    struct task blocked[BLOCKERS], refused, served[THREADS];
+};
+
+static int64_t real_now(void)
+{
+    return clock_monotonic_ns() + clock_lag_ns;
+}
+
+static int64_t deadline(void)
+{
+    const char *scale = getenv("TEST_TIME_SCALE");
+    return real_now() + (int64_t)(5e9 * (scale == NULL ? 1 : atof(scale)));
+}
+
+/* Looks at `condition` with the harness's mutex held, until it is true. */
+#define await(harness, condition)                                                                            \
+    do {                                                                                                     \
+        int64_t until = deadline();                                                                          \
+        bool in_time = true;                                                                                 \
+        pthread_mutex_lock(&(harness)->mutex);                                                               \
+        while (!(condition) && in_time)                                                                      \
+            in_time = sync_wait_until(&(harness)->changed, &(harness)->mutex, until);                        \
+        pthread_mutex_unlock(&(harness)->mutex);                                                             \
+        if (!in_time)                                                                                        \
+            fail_msg("too late: %s", #condition);                                                            \
+    } while (0)
+
+static void note(struct harness *harness, char what)
+{
+    if (harness->order_length < sizeof harness->order)
+        harness->order[harness->order_length++] = what;
+}
+
+static void serve(struct harness *harness, struct task *task)
+{
+    int result = task->blocks ? pool_block(harness->pool, task->reason) : 0;
+    pthread_mutex_lock(&harness->mutex);
+    note(harness, 'E');
+    task->entered = true;
+    task->result = result;
+    pthread_cond_broadcast(&harness->changed);
+    while (!task->released && result == 0)
+        pthread_cond_wait(&harness->changed, &harness->mutex);
+    pthread_mutex_unlock(&harness->mutex);
+    if (task->blocks && result == 0)
+        pool_unblock(harness->pool, task->reason);
+    pthread_mutex_lock(&harness->mutex);
+    task->left = true;
+    pthread_cond_broadcast(&harness->changed);
+    pthread_mutex_unlock(&harness->mutex);
+}
+
+static void work(void *context, struct pool *pool)
+{
+    struct harness *harness = context;
+    pthread_mutex_lock(&harness->mutex);
+    harness->workers++;
+    pthread_mutex_unlock(&harness->mutex);
+    while (pool_turn(pool)) {
+        pthread_mutex_lock(&harness->mutex);
+        harness->idle++;
+        pthread_cond_broadcast(&harness->changed);
+        while (STAILQ_EMPTY(&harness->tasks) && harness->wakes == 0 && !harness->ended)
+            pthread_cond_wait(&harness->changed, &harness->mutex);
+        harness->idle--;
+        struct task *task = STAILQ_FIRST(&harness->tasks);
+        if (task != NULL)
+            STAILQ_REMOVE_HEAD(&harness->tasks, link);
+        else if (harness->wakes > 0)
+            harness->wakes--;
+        pthread_mutex_unlock(&harness->mutex);
+        if (task != NULL)
+            serve(harness, task);
+    }
+    pthread_mutex_lock(&harness->mutex);
+    harness->workers--;
+    pthread_cond_broadcast(&harness->changed);
+    pthread_mutex_unlock(&harness->mutex);
+}
+
+/* Asks the pool something, which would hang if its mutex were held meanwhile. */
+static void wake(void *context)
+{
+    struct harness *harness = context;
+    pool_counts(harness->pool);
+    pthread_mutex_lock(&harness->mutex);
+    harness->wakes++;
+    pthread_cond_broadcast(&harness->changed);
+    pthread_mutex_unlock(&harness->mutex);
+}
+
+static void wake_all(void *context)
+{
+    struct harness *harness = context;
+    if (harness->pool != NULL)
+        pool_counts(harness->pool);
+    pthread_mutex_lock(&harness->mutex);
+    harness->ended = true;
+    pthread_cond_broadcast(&harness->changed);
+    pthread_mutex_unlock(&harness->mutex);
+}
+
+static struct pool *create_pool(struct harness *harness, unsigned threads, size_t stack_bytes)
+{
+    harness->log = (struct log){.descriptor = STDERR_FILENO, .level = LOG_LEVEL_ERROR};
+    STAILQ_INIT(&harness->tasks);
+    pthread_mutex_init(&harness->mutex, NULL);
+    assert_int_equal(sync_condition_init(&harness->changed), 0);
+    return pool_create(&(struct pool_options){.threads = threads,
+                                              .max_threads = threads + BLOCKERS,
+                                              .stack_bytes = stack_bytes,
+                                              .work = work,
+                                              .wake = wake,
+                                              .wake_all = wake_all,
+                                              .context = harness,
+                                              .log = &harness->log});
+}
+
+static struct harness *start(unsigned threads)
+{
+    struct harness *harness = calloc(1, sizeof *harness);
+    assert_non_null(harness);
+    harness->pool = create_pool(harness, threads, 1024 * 1024);
+    assert_non_null(harness->pool);
+    await(harness, harness->idle == threads);
+    return harness;
+}
+
+/* No worker is left in `work` when pool_free returns. */
+static void stop(struct harness *harness)
+{
+    pool_free(harness->pool);
+    assert_int_equal(harness->workers, 0);
+    pthread_cond_destroy(&harness->changed);
+    pthread_mutex_destroy(&harness->mutex);
+    free(harness);
+}
+
+static void hand_out(struct harness *harness, struct task *task)
+{
+    pthread_mutex_lock(&harness->mutex);
+    STAILQ_INSERT_TAIL(&harness->tasks, task, link);
+    pthread_cond_broadcast(&harness->changed);
+    pthread_mutex_unlock(&harness->mutex);
+}
+
+static void release_all(struct harness *harness, struct task *tasks, size_t count)
+{
+    pthread_mutex_lock(&harness->mutex);
+    for (size_t i = 0; i < count; i++)
+        tasks[i].released = true;
+    pthread_cond_broadcast(&harness->changed);
+    pthread_mutex_unlock(&harness->mutex);
+    for (size_t i = 0; i < count; i++)
+        await(harness, tasks[i].left);
+}
+
+static void release(struct harness *harness, struct task *task)
+{
+    release_all(harness, task, 1);
+}
+
+/* Has a worker call pool_block, and returns what that said. */
+static int block(struct harness *harness, struct task *task, enum block_reason reason)
+{
+    *task = (struct task){.blocks = true, .reason = reason};
+    hand_out(harness, task);
+    await(harness, task->entered);
+    return task->result;
+}
+
+static void assert_counts(struct harness *harness, unsigned waiting, unsigned blocked, unsigned spare)
+{
+    struct pool_counts counts = pool_counts(harness->pool);
+    assert_int_equal(counts.running, THREADS);
+    assert_int_equal(counts.waiting, waiting);
+    assert_int_equal(counts.blocked, blocked);
+    assert_int_equal(counts.spare, spare);
+    assert_int_equal(counts.total, THREADS + blocked + spare);
+    assert_int_equal(counts.max, MAX_THREADS);
+}
+
+/* The pool tells nobody when a worker becomes a spare, or ends. */
+#define await_counts(harness, member, number)                                                                \
+    for (int64_t until = deadline(); pool_counts((harness)->pool).member != (number); poll(NULL, 0, 1))      \
+    assert_true(real_now() < until)
+
+/* As many workers as there are threads serve events at the same time. */
+static void assert_served(struct harness *harness)
+{
+    for (size_t i = 0; i < THREADS; i++) {
+        harness->served[i] = (struct task){.blocks = false};
+        hand_out(harness, &harness->served[i]);
+    }
+    await(harness, harness->served[0].entered && harness->served[THREADS - 1].entered);
+    release_all(harness, harness->served, THREADS);
+}
+
+static void pool_starts_its_threads(void **state)
+{
+    (void)state;
+    struct harness *harness = start(THREADS);
+    assert_counts(harness, 0, 0, 0);
+    assert_false(pool_has_jobs(harness->pool));
+    assert_served(harness);
+    assert_int_equal(harness->workers, THREADS);
+    stop(harness);
+    pool_free(NULL);
+}
+
+static void pool_that_gets_no_threads_is_none(void **state)
+{
+    (void)state;
+    struct harness harness = {.workers = 0};
+    errno = 0;
+    assert_null(create_pool(&harness, THREADS, (size_t)1 << 50));
+    assert_int_not_equal(errno, 0);
+}
+
+/* Up to as many as may block, with as many as possible of them waiting, or none. */
+static void blocked_workers_are_replaced(void **state)
+{
+    (void)state;
+    for (unsigned waiters = 0; waiters <= WAITERS; waiters += WAITERS) {
+        struct harness *harness = start(THREADS);
+        for (unsigned i = 0; i < BLOCKERS; i++) {
+            assert_int_equal(block(harness, &harness->blocked[i], i < waiters ? BLOCK_WAITING : BLOCK_CALL),
+                             0);
+            assert_counts(harness, i < waiters ? i + 1 : waiters, i + 1, 0);
+            assert_served(harness);
+        }
+        assert_int_equal(block(harness, &harness->refused, BLOCK_WAITING), -1);
+        assert_int_equal(block(harness, &harness->refused, BLOCK_CALL), -1);
+        assert_counts(harness, waiters, BLOCKERS, 0);
+        assert_served(harness);
+        release_all(harness, harness->blocked, BLOCKERS);
+        stop(harness);
+    }
+}
+
+static void waiting_requests_leave_a_reserve_for_calls(void **state)
+{
+    (void)state;
+    struct harness *harness = start(THREADS);
+    for (unsigned i = 0; i < WAITERS; i++)
+        assert_int_equal(block(harness, &harness->blocked[i], BLOCK_WAITING), 0);
+    assert_int_equal(block(harness, &harness->refused, BLOCK_WAITING), -1);
+    assert_counts(harness, WAITERS, WAITERS, 0);
+    for (unsigned i = WAITERS; i < BLOCKERS; i++)
+        assert_int_equal(block(harness, &harness->blocked[i], BLOCK_CALL), 0);
+
+    /* Whoever leaves makes room for one of its kind. */
+    release(harness, &harness->blocked[0]);
+    assert_int_equal(block(harness, &harness->blocked[0], BLOCK_WAITING), 0);
+    assert_int_equal(block(harness, &harness->refused, BLOCK_CALL), -1);
+    release(harness, &harness->blocked[BLOCKERS - 1]);
+    assert_int_equal(block(harness, &harness->refused, BLOCK_WAITING), -1);
+    assert_int_equal(block(harness, &harness->blocked[BLOCKERS - 1], BLOCK_CALL), 0);
+    release_all(harness, harness->blocked, BLOCKERS);
+    stop(harness);
+}
+
+static void surplus_workers_idle_and_are_used_again(void **state)
+{
+    (void)state;
+    struct harness *harness = start(THREADS);
+    for (int round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < WAITERS; i++)
+            assert_int_equal(block(harness, &harness->blocked[i], BLOCK_WAITING), 0);
+        /* In the first round threads were started, later ones find spares. */
+        assert_counts(harness, WAITERS, WAITERS, 0);
+        assert_served(harness);
+        for (unsigned i = 0; i < WAITERS; i++) {
+            release(harness, &harness->blocked[i]);
+            await_counts(harness, spare, i + 1);
+            assert_counts(harness, WAITERS - 1 - i, WAITERS - 1 - i, i + 1);
+        }
+        assert_served(harness);
+        assert_int_equal(harness->workers, THREADS + WAITERS);
+    }
+    stop(harness); /* with spares */
+}
+
+static void spares_end_when_they_idle_for_long(void **state)
+{
+    (void)state;
+    struct harness *harness = start(THREADS);
+    for (unsigned i = 0; i < WAITERS; i++)
+        assert_int_equal(block(harness, &harness->blocked[i], BLOCK_WAITING), 0);
+    clock_lag_ns = 60 * CLOCK_NS_PER_SECOND;
+    release_all(harness, harness->blocked, WAITERS);
+    await_counts(harness, total, THREADS);
+    clock_lag_ns = 0;
+    await(harness, harness->workers == THREADS);
+    assert_counts(harness, 0, 0, 0);
+    assert_served(harness);
+    stop(harness);
+}
+
+/* ---- jobs ---- */
+
+struct test_job {
+    struct job job;
+    struct harness *harness;
+    atomic_uint runs;
+    unsigned again; /* how often it submits itself */
+};
+
+static atomic_uint all_runs;
+
+static void run_job(struct job *job)
+{
+    struct test_job *test_job = (struct test_job *)job;
+    struct harness *harness = test_job->harness;
+    pool_counts(harness->pool);
+    pthread_mutex_lock(&harness->mutex);
+    note(harness, 'J');
+    test_job->runs++;
+    all_runs++;
+    pthread_cond_broadcast(&harness->changed);
+    pthread_mutex_unlock(&harness->mutex);
+    if (test_job->again > 0) {
+        test_job->again--;
+        pool_submit(harness->pool, job);
+    }
+}
+
+static void run_and_free(struct job *job)
+{
+    run_job(job);
+    free(job);
+}
+
+static void each_job_is_run_once(void **state)
+{
+    (void)state;
+    enum { JOBS = 2000 };
+    static struct test_job jobs[JOBS];
+    struct harness *harness = start(THREADS);
+    all_runs = 0;
+    for (int i = 0; i < JOBS; i++) {
+        jobs[i] = (struct test_job){.job.run = run_job, .harness = harness, .again = i % 100 == 0 ? 3 : 0};
+        pool_submit(harness->pool, &jobs[i].job);
+        struct test_job *freed = calloc(1, sizeof *freed);
+        assert_non_null(freed);
+        freed->job.run = run_and_free;
+        freed->harness = harness;
+        pool_submit(harness->pool, &freed->job);
+    }
+    await(harness, all_runs == 2 * JOBS + JOBS / 100 * 3);
+    for (int i = 0; i < JOBS; i++)
+        assert_int_equal(jobs[i].runs, i % 100 == 0 ? 4 : 1);
+    assert_false(pool_has_jobs(harness->pool));
+    stop(harness);
+}
+
+static void jobs_and_events_take_turns(void **state)
+{
+    (void)state;
+    enum { COUNT = 5 };
+    struct harness *harness = start(1);
+    struct task first = {.blocks = false}, tasks[COUNT] = {{0}};
+    struct test_job jobs[COUNT];
+    hand_out(harness, &first);
+    await(harness, first.entered);
+    for (int i = 0; i < COUNT; i++) {
+        jobs[i] = (struct test_job){.job.run = run_job, .harness = harness};
+        tasks[i].released = true;
+        pool_submit(harness->pool, &jobs[i].job);
+        hand_out(harness, &tasks[i]);
+    }
+    assert_true(pool_has_jobs(harness->pool));
+    assert_int_equal(jobs[0].runs, 0);
+    release(harness, &first);
+    await(harness, harness->order_length == 1 + 2 * COUNT);
+    assert_memory_equal(harness->order, "EJEJEJEJEJE", 1 + 2 * COUNT);
+    stop(harness);
+}
+
+/* "`run` is called once for each pool_submit": also for those that wait when the pool ends. */
+static void no_job_is_left_at_the_end(void **state)
+{
+    (void)state;
+    enum { JOBS = 200 };
+    static struct test_job jobs[JOBS];
+    for (int round = 0; round < 20; round++) {
+        struct harness *harness = start(THREADS);
+        for (int i = 0; i < JOBS; i++) {
+            jobs[i] = (struct test_job){.job.run = run_job, .harness = harness};
+            pool_submit(harness->pool, &jobs[i].job);
+        }
+        stop(harness);
+        for (int i = 0; i < JOBS; i++)
+            assert_int_equal(jobs[i].runs, 1);
+    }
+}
+
+/* ---- all at once ---- */
+
+static void invariants_hold_under_load(void **state)
+{
+    (void)state;
+    enum { TASKS = 3000 };
+    static struct task tasks[TASKS];
+    struct harness *harness = start(THREADS);
+    for (unsigned i = 0; i < TASKS; i++) {
+        tasks[i] = (struct task){.blocks = i % 3 != 0, .reason = i % 3 == 1 ? BLOCK_CALL : BLOCK_WAITING};
+        hand_out(harness, &tasks[i]);
+        if (i >= 10)
+            release(harness, &tasks[i - 10]);
+        struct pool_counts counts = pool_counts(harness->pool);
+        assert_int_equal(counts.running + counts.blocked + counts.spare, counts.total);
+        assert_true(counts.total <= MAX_THREADS);
+        assert_true(counts.blocked <= MAX_THREADS - THREADS);
+        assert_true(counts.waiting <= WAITERS && counts.waiting <= counts.blocked);
+        assert_true(counts.running >= THREADS);
+    }
+    release_all(harness, tasks, TASKS);
+    stop(harness);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pool_starts_its_threads),
+        cmocka_unit_test(pool_that_gets_no_threads_is_none),
+        cmocka_unit_test(blocked_workers_are_replaced),
+        cmocka_unit_test(waiting_requests_leave_a_reserve_for_calls),
+        cmocka_unit_test(surplus_workers_idle_and_are_used_again),
+        cmocka_unit_test(spares_end_when_they_idle_for_long),
+        cmocka_unit_test(each_job_is_run_once),
+        cmocka_unit_test(jobs_and_events_take_turns),
+        cmocka_unit_test(no_job_is_left_at_the_end),
+        cmocka_unit_test(invariants_hold_under_load),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
