@@ -97,7 +97,8 @@ void clock_format_rfc3339(int64_t wall_ms, char text[static CLOCK_RFC3339_BYTES]
     put_digits(text + 11, at.hour, 2);
     put_digits(text + 14, at.minute, 2);
     put_digits(text + 17, at.second, 2);
-    put_digits(text + 20, (unsigned)(wall_ms - seconds * 1000), 3);
+    int64_t milliseconds = wall_ms % 1000;
+    put_digits(text + 20, (unsigned)(milliseconds < 0 ? milliseconds + 1000 : milliseconds), 3);
 }
 
 void clock_format_http_date(int64_t wall_s, char text[static CLOCK_HTTP_DATE_BYTES])

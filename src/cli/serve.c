@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 enum { STOP_SECONDS = 8, MOST_ARENAS = 8 };
@@ -26,6 +27,15 @@ static sigset_t stop_signals(void)
     return signals;
 }
 
+/* Linux 6.16 gives each process a small hash of its own for futexes, in whose chains the wake-ups of ten
+ * thousand waiting threads would queue. The system's own is large (measured: half the CPU of a fan-out).
+ * Older kernels know no other. */
+static void use_global_futex_hash(void)
+{
+    enum { FUTEX_HASH = 78, FUTEX_HASH_SET_SLOTS = 1, GLOBAL = 0 };
+    prctl(FUTEX_HASH, FUTEX_HASH_SET_SLOTS, GLOBAL, 0, 0);
+}
+
 static void prepare_process(const struct serve_options *options)
 {
     sigset_t signals = stop_signals();
@@ -34,6 +44,7 @@ static void prepare_process(const struct serve_options *options)
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    use_global_futex_hash();
     /* Ten thousand threads should not spread what few run at once over many arenas. */
     mallopt(M_ARENA_MAX, options->threads < MOST_ARENAS ? (int)options->threads : MOST_ARENAS);
 }

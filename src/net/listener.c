@@ -22,7 +22,8 @@ enum {
     KEEPALIVE_IDLE_SECONDS = 60,
     KEEPALIVE_INTERVAL_SECONDS = 15,
     KEEPALIVE_PROBES = 4,
-    USER_TIMEOUT_MS = 60 * 1000,
+    /* Not less than the probes take together: it would cut them short. */
+    USER_TIMEOUT_MS = 121 * 1000,
 };
 
 union address {

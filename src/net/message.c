@@ -231,7 +231,8 @@ bool message_is_idle(const struct message *message)
 int message_move(struct message *from, struct message *to)
 {
     struct buffer bytes = BUFFER_EMPTY;
-    buffer_append(&bytes, at(from, 0), available(from));
+    if (available(from) > 0)
+        buffer_append(&bytes, at(from, 0), available(from));
     if (bytes.failed)
         return -1;
     *to = *from;

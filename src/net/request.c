@@ -199,33 +199,38 @@ static int split_head(struct parse *parse, struct text head, struct refusal *ref
     return 0;
 }
 
+/* Cuts scheme and authority off an absolute-form target; the authority becomes the Host. */
+static int cut_authority(struct request *request, struct text *target, struct refusal *refusal)
+{
+    struct http_parser_url url;
+    http_parser_url_init(&url);
+    const char *colon = memchr(target->bytes, ':', target->length);
+    if (http_parser_parse_url(target->bytes, target->length, 0, &url) != 0 || colon == NULL ||
+        (url.field_set & (1 << UF_HOST)) == 0 || (url.field_set & (1 << UF_USERINFO)) != 0)
+        return refuse(refusal, 400, "malformed request target");
+    const char *end = target->bytes + target->length;
+    struct text authority = {.bytes = colon + strlen("://")};
+    while (authority.bytes + authority.length < end && authority.bytes[authority.length] != '/' &&
+           authority.bytes[authority.length] != '?')
+        authority.length++;
+    request->headers[HEADER_HOST] = authority;
+    target->bytes = authority.bytes + authority.length;
+    target->length = (size_t)(end - target->bytes);
+    return 0;
+}
+
 /* Origin-form, absolute-form or "*" (RFC 9112 section 3.2). */
 static int split_target(struct parse *parse, struct refusal *refusal)
 {
     struct request *request = parse->request;
     struct text target = parse->target;
-    if (target.bytes[0] != '/' && !text_equals(target, TEXT("*"))) {
-        struct http_parser_url url;
-        http_parser_url_init(&url);
-        if (http_parser_parse_url(target.bytes, target.length, 0, &url) != 0 ||
-            (url.field_set & (1 << UF_HOST)) == 0)
-            return refuse(refusal, 400, "malformed request target");
-        const char *authority = target.bytes + url.field_data[UF_HOST].off;
-        const char *end = memchr(authority, '/', (size_t)(target.bytes + target.length - authority));
-        if (end == NULL)
-            return refuse(refusal, 400, "the request target has no path");
-        request->headers[HEADER_HOST] =
-            (struct text){.bytes = authority, .length = (size_t)(end - authority)};
-        target.length -= (size_t)(end - target.bytes);
-        target.bytes = end;
-    }
-    const char *mark = memchr(target.bytes, '?', target.length);
-    request->path = target;
-    request->query = (struct text){.bytes = target.bytes + target.length};
-    if (mark != NULL) {
-        request->path.length = (size_t)(mark - target.bytes);
-        request->query = (struct text){.bytes = mark + 1, .length = target.length - request->path.length - 1};
-    }
+    if (target.bytes[0] != '/' && !text_equals(target, TEXT("*")) &&
+        cut_authority(request, &target, refusal) != 0)
+        return -1;
+    request->path = text_cut(&target, '?');
+    request->query = target;
+    if (request->path.length == 0)
+        request->path = TEXT("/");
     return 0;
 }
 

@@ -60,10 +60,14 @@ void response_error(struct response *response, unsigned status, const char *form
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     response_json(response, status);
+    if (response->source.operations != NULL)
+        response->source.operations->close(response->source.state, false);
     response->source = (struct body_source){.operations = NULL};
     buffer_clear(response->body);
     buffer_append_text(response->body, "{\"error\":");
-    json_append_string(response->body, text_from(message));
+    struct text text = text_from(message);
+    text.length = text_utf8_length(text); /* it may have been cut in the middle of a character */
+    json_append_string(response->body, text);
     buffer_append_text(response->body, "}");
     if (status == 401)
         response_header(response, "WWW-Authenticate", TEXT("Bearer"));
