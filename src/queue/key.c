@@ -199,7 +199,19 @@ static void ring_drop_front(struct key *key, size_t count)
     }
 }
 
-size_t key_purge_locked(struct store *store, struct key *key, int64_t now, size_t limit)
+/* Ends what stands on an event that goes. */
+static void end_cursors_locked(struct store *store, struct event *event)
+{
+    struct group *group;
+    while ((group = LIST_FIRST(&event->groups)) != NULL) {
+        LIST_REMOVE(group, cursor_link);
+        group->cursor_event = NULL;
+        group_remove_if_idle_locked(store, group);
+    }
+}
+
+size_t key_purge_locked(struct store *store, struct key *key, int64_t now, size_t limit,
+                        struct event_list *purged)
 {
     size_t count = key_first_live_locked(key, now);
     if (count > limit)
@@ -208,20 +220,15 @@ size_t key_purge_locked(struct store *store, struct key *key, int64_t now, size_
         return 0;
     struct expiry *expiry = &key->shard->expiry;
     pthread_mutex_lock(&expiry->mutex);
-    for (size_t i = 0; i < count; i++)
-        TAILQ_REMOVE(&expiry->events, key_event_locked(key, i), link);
-    expiry->count -= count;
-    pthread_mutex_unlock(&expiry->mutex);
     for (size_t i = 0; i < count; i++) {
         struct event *event = key_event_locked(key, i);
-        struct group *group;
-        while ((group = LIST_FIRST(&event->groups)) != NULL) {
-            LIST_REMOVE(group, cursor_link);
-            group->cursor_event = NULL;
-            group_remove_if_idle_locked(store, group);
-        }
-        event_unreference(store, event);
+        TAILQ_REMOVE(&expiry->events, event, link);
+        TAILQ_INSERT_TAIL(purged, event, link);
     }
+    expiry->count -= count;
+    pthread_mutex_unlock(&expiry->mutex);
+    for (size_t i = 0; i < count; i++)
+        end_cursors_locked(store, key_event_locked(key, i));
     ring_drop_front(key, count);
     key_account_locked(store, key);
     return count;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    REAPER_SLICE = 512,
+    REAPER_SLICE = 128,
     REAPER_ROUND = 64 * 1024,
     REAPER_PAUSE_NS = 20 * 1000 * 1000,
     TRIM_AFTER_BYTES = 8 * 1024 * 1024,
@@ -38,18 +38,20 @@ static struct key *expired_key(struct shard *shard, int64_t now)
 size_t store_reap(struct store *store, size_t limit)
 {
     int64_t now = store_now(store);
-    size_t purged = 0;
-    for (size_t i = 0; i < SHARD_COUNT && purged < limit; i++) {
+    size_t count = 0;
+    for (size_t i = 0; i < SHARD_COUNT && count < limit; i++) {
         struct key *key;
-        while (purged < limit && (key = expired_key(&store->shards[i], now)) != NULL) {
-            size_t left = limit - purged;
+        while (count < limit && (key = expired_key(&store->shards[i], now)) != NULL) {
+            size_t left = limit - count;
+            struct event_list purged = TAILQ_HEAD_INITIALIZER(purged);
             key_lock(key);
-            purged += key_purge_locked(store, key, now, left < REAPER_SLICE ? left : REAPER_SLICE);
+            count += key_purge_locked(store, key, now, left < REAPER_SLICE ? left : REAPER_SLICE, &purged);
             key_unlock(store, key);
             key_release(store, key);
+            events_discard(store, &purged);
         }
     }
-    return purged;
+    return count;
 }
 
 int64_t store_next_expiry(struct store *store)

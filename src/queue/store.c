@@ -28,9 +28,10 @@ struct store *store_create(const struct store_options *options)
 
 static void free_key_content(struct store *store, struct key *key)
 {
+    struct event_list purged = TAILQ_HEAD_INITIALIZER(purged);
     key_lock(key);
-    while (key->event_count > 0)
-        key_purge_locked(store, key, INT64_MAX, SIZE_MAX);
+    key_purge_locked(store, key, INT64_MAX, SIZE_MAX, &purged);
+    events_discard(store, &purged);
     struct table_link *link;
     while ((link = table_next(&key->groups, NULL)) != NULL)
         group_destroy_locked(store, TABLE_ELEMENT(link, struct group, link));

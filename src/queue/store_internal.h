@@ -144,8 +144,11 @@ size_t key_first_live_locked(const struct key *key, int64_t now);
 /* Stores a chain of events; their ids and times are set here. */
 enum store_result key_append_locked(struct store *store, struct key *key, struct event_list *chain,
                                     size_t count);
-/* Purges at most `limit` expired events and the groups that end with them. */
-size_t key_purge_locked(struct store *store, struct key *key, int64_t now, size_t limit);
+/* Takes at most `limit` expired events out, with the groups that end with them, and adds them to `purged`:
+ * the caller drops their references (events_discard) when it has unlocked the key, so that nobody waits for
+ * that. */
+size_t key_purge_locked(struct store *store, struct key *key, int64_t now, size_t limit,
+                        struct event_list *purged);
 /* Brings memory_bytes up to date after the ring or the buckets have changed. */
 void key_account_locked(struct store *store, struct key *key);
 size_t key_bytes(const struct key *key);

@@ -19,7 +19,8 @@
 
 #include <cmocka.h>
 
-enum { THREADS = 2, WAITERS = 3, BLOCKERS = WAITERS + POOL_RESERVE, MAX_THREADS = THREADS + BLOCKERS };
+enum { READY = 2, COMPUTERS = 2, THREADS = READY + COMPUTERS };
+enum { WAITERS = 3, BLOCKERS = WAITERS + POOL_RESERVE, MAX_THREADS = THREADS + BLOCKERS };
 
 /* The clock is ours, so that it can be behind: whatever is to wait until later by it then waits shorter. */
 static _Atomic int64_t clock_lag_ns;
@@ -52,15 +53,15 @@ struct harness {
     pthread_cond_t changed;
     struct pool *pool;
     struct log log;
+    atomic_uint workers; /* inside `work` */
     /* Guarded by `mutex`. */
     STAILQ_HEAD(, task) tasks;
-    unsigned workers; /* inside `work` */
-    unsigned idle;    /* of them, those that wait for an event */
+    unsigned idle; /* workers that wait for an event */
     unsigned wakes;
     bool ended;
     char order[32]; /* 'J' for a job, 'E' for an event */
     size_t order_length;
-    struct task blocked[BLOCKERS], refused, served[THREADS];
+    struct task blocked[BLOCKERS], computing[COMPUTERS], refused, served[READY];
 };
 
 static int64_t real_now(void)
@@ -87,17 +88,11 @@ static int64_t deadline(void)
             fail_msg("too late: %s", #condition);                                                            \
     } while (0)
 
-static void note(struct harness *harness, char what)
-{
-    if (harness->order_length < sizeof harness->order)
-        harness->order[harness->order_length++] = what;
-}
-
 static void serve(struct harness *harness, struct task *task)
 {
     int result = task->blocks ? pool_block(harness->pool, task->reason) : 0;
     pthread_mutex_lock(&harness->mutex);
-    note(harness, 'E');
+    harness->order[harness->order_length++ % sizeof harness->order] = 'E';
     task->entered = true;
     task->result = result;
     pthread_cond_broadcast(&harness->changed);
@@ -115,9 +110,7 @@ static void serve(struct harness *harness, struct task *task)
 static void work(void *context, struct pool *pool)
 {
     struct harness *harness = context;
-    pthread_mutex_lock(&harness->mutex);
     harness->workers++;
-    pthread_mutex_unlock(&harness->mutex);
     while (pool_turn(pool)) {
         pthread_mutex_lock(&harness->mutex);
         harness->idle++;
@@ -134,10 +127,7 @@ static void work(void *context, struct pool *pool)
         if (task != NULL)
             serve(harness, task);
     }
-    pthread_mutex_lock(&harness->mutex);
     harness->workers--;
-    pthread_cond_broadcast(&harness->changed);
-    pthread_mutex_unlock(&harness->mutex);
 }
 
 /* Asks the pool something, which would hang if its mutex were held meanwhile. */
@@ -162,14 +152,15 @@ static void wake_all(void *context)
     pthread_mutex_unlock(&harness->mutex);
 }
 
-static struct pool *create_pool(struct harness *harness, unsigned threads, size_t stack_bytes)
+static struct pool *create_pool(struct harness *harness, unsigned ready, size_t stack_bytes)
 {
     harness->log = (struct log){.descriptor = STDERR_FILENO, .level = LOG_LEVEL_ERROR};
     STAILQ_INIT(&harness->tasks);
     pthread_mutex_init(&harness->mutex, NULL);
     assert_int_equal(sync_condition_init(&harness->changed), 0);
-    return pool_create(&(struct pool_options){.threads = threads,
-                                              .max_threads = threads + BLOCKERS,
+    return pool_create(&(struct pool_options){.ready = ready,
+                                              .threads = ready + COMPUTERS,
+                                              .max_threads = ready + COMPUTERS + BLOCKERS,
                                               .stack_bytes = stack_bytes,
                                               .work = work,
                                               .wake = wake,
@@ -178,13 +169,12 @@ static struct pool *create_pool(struct harness *harness, unsigned threads, size_
                                               .log = &harness->log});
 }
 
-static struct harness *start(unsigned threads)
+static struct harness *start(unsigned ready)
 {
     struct harness *harness = calloc(1, sizeof *harness);
-    assert_non_null(harness);
-    harness->pool = create_pool(harness, threads, 1024 * 1024);
+    harness->pool = create_pool(harness, ready, 1024 * 1024);
     assert_non_null(harness->pool);
-    await(harness, harness->idle == threads);
+    await(harness, harness->idle == ready);
     return harness;
 }
 
@@ -206,7 +196,7 @@ static void hand_out(struct harness *harness, struct task *task)
     pthread_mutex_unlock(&harness->mutex);
 }
 
-static void release_all(struct harness *harness, struct task *tasks, size_t count)
+static void release(struct harness *harness, struct task *tasks, size_t count)
 {
     pthread_mutex_lock(&harness->mutex);
     for (size_t i = 0; i < count; i++)
@@ -217,28 +207,23 @@ static void release_all(struct harness *harness, struct task *tasks, size_t coun
         await(harness, tasks[i].left);
 }
 
-static void release(struct harness *harness, struct task *task)
-{
-    release_all(harness, task, 1);
-}
-
 /* Has a worker call pool_block, and returns what that said. */
 static int block(struct harness *harness, struct task *task, enum block_reason reason)
 {
     *task = (struct task){.blocks = true, .reason = reason};
     hand_out(harness, task);
-    await(harness, task->entered);
+    await(harness, task->entered && (task->result == 0 || task->left));
     return task->result;
 }
 
 static void assert_counts(struct harness *harness, unsigned waiting, unsigned blocked, unsigned spare)
 {
     struct pool_counts counts = pool_counts(harness->pool);
-    assert_int_equal(counts.running, THREADS);
+    assert_int_equal(counts.running, READY);
     assert_int_equal(counts.waiting, waiting);
     assert_int_equal(counts.blocked, blocked);
     assert_int_equal(counts.spare, spare);
-    assert_int_equal(counts.total, THREADS + blocked + spare);
+    assert_int_equal(counts.total, READY + blocked + spare);
     assert_int_equal(counts.max, MAX_THREADS);
 }
 
@@ -247,25 +232,24 @@ static void assert_counts(struct harness *harness, unsigned waiting, unsigned bl
     for (int64_t until = deadline(); pool_counts((harness)->pool).member != (number); poll(NULL, 0, 1))      \
     assert_true(real_now() < until)
 
-/* As many workers as there are threads serve events at the same time. */
+/* As many workers as are to be ready serve events at the same time. */
 static void assert_served(struct harness *harness)
 {
-    for (size_t i = 0; i < THREADS; i++) {
+    for (size_t i = 0; i < READY; i++) {
         harness->served[i] = (struct task){.blocks = false};
         hand_out(harness, &harness->served[i]);
     }
-    await(harness, harness->served[0].entered && harness->served[THREADS - 1].entered);
-    release_all(harness, harness->served, THREADS);
+    await(harness, harness->served[0].entered && harness->served[READY - 1].entered);
+    release(harness, harness->served, READY);
 }
 
 static void pool_starts_its_threads(void **state)
 {
     (void)state;
-    struct harness *harness = start(THREADS);
+    struct harness *harness = start(READY);
     assert_counts(harness, 0, 0, 0);
-    assert_false(pool_has_jobs(harness->pool));
     assert_served(harness);
-    assert_int_equal(harness->workers, THREADS);
+    assert_int_equal(harness->workers, READY);
     stop(harness);
     pool_free(NULL);
 }
@@ -275,7 +259,7 @@ static void pool_that_gets_no_threads_is_none(void **state)
     (void)state;
     struct harness harness = {.workers = 0};
     errno = 0;
-    assert_null(create_pool(&harness, THREADS, (size_t)1 << 50));
+    assert_null(create_pool(&harness, READY, (size_t)1 << 50));
     assert_int_not_equal(errno, 0);
 }
 
@@ -284,10 +268,10 @@ static void blocked_workers_are_replaced(void **state)
 {
     (void)state;
     for (unsigned waiters = 0; waiters <= WAITERS; waiters += WAITERS) {
-        struct harness *harness = start(THREADS);
+        struct harness *harness = start(READY);
         for (unsigned i = 0; i < BLOCKERS; i++) {
-            assert_int_equal(block(harness, &harness->blocked[i], i < waiters ? BLOCK_WAITING : BLOCK_CALL),
-                             0);
+            enum block_reason reason = i < waiters ? BLOCK_WAITING : BLOCK_CALL;
+            assert_int_equal(block(harness, &harness->blocked[i], reason), 0);
             assert_counts(harness, i < waiters ? i + 1 : waiters, i + 1, 0);
             assert_served(harness);
         }
@@ -295,15 +279,39 @@ static void blocked_workers_are_replaced(void **state)
         assert_int_equal(block(harness, &harness->refused, BLOCK_CALL), -1);
         assert_counts(harness, waiters, BLOCKERS, 0);
         assert_served(harness);
-        release_all(harness, harness->blocked, BLOCKERS);
+        release(harness, harness->blocked, BLOCKERS);
         stop(harness);
     }
+}
+
+/* Computing workers are replaced too, beside as many as may block, and count as running. */
+static void computing_workers_are_replaced(void **state)
+{
+    (void)state;
+    struct harness *harness = start(READY);
+    for (unsigned i = 0; i < BLOCKERS; i++)
+        assert_int_equal(block(harness, &harness->blocked[i], BLOCK_CALL), 0);
+    for (unsigned i = 0; i < COMPUTERS; i++) {
+        assert_int_equal(block(harness, &harness->computing[i], BLOCK_COMPUTE), 0);
+        struct pool_counts counts = pool_counts(harness->pool);
+        assert_int_equal(counts.running, READY + i + 1);
+        assert_int_equal(counts.blocked, BLOCKERS);
+        assert_int_equal(counts.total, READY + i + 1 + BLOCKERS);
+        assert_served(harness);
+    }
+    assert_int_equal(block(harness, &harness->refused, BLOCK_COMPUTE), -1);
+    assert_int_equal(pool_counts(harness->pool).total, MAX_THREADS);
+    release(harness, harness->computing, COMPUTERS);
+    await_counts(harness, spare, COMPUTERS);
+    assert_counts(harness, 0, BLOCKERS, COMPUTERS);
+    release(harness, harness->blocked, BLOCKERS);
+    stop(harness);
 }
 
 static void waiting_requests_leave_a_reserve_for_calls(void **state)
 {
     (void)state;
-    struct harness *harness = start(THREADS);
+    struct harness *harness = start(READY);
     for (unsigned i = 0; i < WAITERS; i++)
         assert_int_equal(block(harness, &harness->blocked[i], BLOCK_WAITING), 0);
     assert_int_equal(block(harness, &harness->refused, BLOCK_WAITING), -1);
@@ -312,20 +320,17 @@ static void waiting_requests_leave_a_reserve_for_calls(void **state)
         assert_int_equal(block(harness, &harness->blocked[i], BLOCK_CALL), 0);
 
     /* Whoever leaves makes room for one of its kind. */
-    release(harness, &harness->blocked[0]);
+    release(harness, &harness->blocked[0], 1);
     assert_int_equal(block(harness, &harness->blocked[0], BLOCK_WAITING), 0);
     assert_int_equal(block(harness, &harness->refused, BLOCK_CALL), -1);
-    release(harness, &harness->blocked[BLOCKERS - 1]);
-    assert_int_equal(block(harness, &harness->refused, BLOCK_WAITING), -1);
-    assert_int_equal(block(harness, &harness->blocked[BLOCKERS - 1], BLOCK_CALL), 0);
-    release_all(harness, harness->blocked, BLOCKERS);
+    release(harness, harness->blocked, BLOCKERS);
     stop(harness);
 }
 
 static void surplus_workers_idle_and_are_used_again(void **state)
 {
     (void)state;
-    struct harness *harness = start(THREADS);
+    struct harness *harness = start(READY);
     for (int round = 0; round < 3; round++) {
         for (unsigned i = 0; i < WAITERS; i++)
             assert_int_equal(block(harness, &harness->blocked[i], BLOCK_WAITING), 0);
@@ -333,12 +338,12 @@ static void surplus_workers_idle_and_are_used_again(void **state)
         assert_counts(harness, WAITERS, WAITERS, 0);
         assert_served(harness);
         for (unsigned i = 0; i < WAITERS; i++) {
-            release(harness, &harness->blocked[i]);
+            release(harness, &harness->blocked[i], 1);
             await_counts(harness, spare, i + 1);
             assert_counts(harness, WAITERS - 1 - i, WAITERS - 1 - i, i + 1);
         }
         assert_served(harness);
-        assert_int_equal(harness->workers, THREADS + WAITERS);
+        assert_int_equal(harness->workers, READY + WAITERS);
     }
     stop(harness); /* with spares */
 }
@@ -346,16 +351,16 @@ static void surplus_workers_idle_and_are_used_again(void **state)
 static void spares_end_when_they_idle_for_long(void **state)
 {
     (void)state;
-    struct harness *harness = start(THREADS);
+    struct harness *harness = start(READY);
     for (unsigned i = 0; i < WAITERS; i++)
         assert_int_equal(block(harness, &harness->blocked[i], BLOCK_WAITING), 0);
     clock_lag_ns = 60 * CLOCK_NS_PER_SECOND;
-    release_all(harness, harness->blocked, WAITERS);
-    await_counts(harness, total, THREADS);
+    release(harness, harness->blocked, WAITERS);
+    await_counts(harness, total, READY);
     clock_lag_ns = 0;
-    await(harness, harness->workers == THREADS);
     assert_counts(harness, 0, 0, 0);
     assert_served(harness);
+    assert_int_equal(harness->workers, READY);
     stop(harness);
 }
 
@@ -366,6 +371,7 @@ struct test_job {
     struct harness *harness;
     atomic_uint runs;
     unsigned again; /* how often it submits itself */
+    bool freed;     /* by itself */
 };
 
 static atomic_uint all_runs;
@@ -376,7 +382,7 @@ static void run_job(struct job *job)
     struct harness *harness = test_job->harness;
     pool_counts(harness->pool);
     pthread_mutex_lock(&harness->mutex);
-    note(harness, 'J');
+    harness->order[harness->order_length++ % sizeof harness->order] = 'J';
     test_job->runs++;
     all_runs++;
     pthread_cond_broadcast(&harness->changed);
@@ -384,13 +390,9 @@ static void run_job(struct job *job)
     if (test_job->again > 0) {
         test_job->again--;
         pool_submit(harness->pool, job);
+    } else if (test_job->freed) {
+        free(test_job);
     }
-}
-
-static void run_and_free(struct job *job)
-{
-    run_job(job);
-    free(job);
 }
 
 static void each_job_is_run_once(void **state)
@@ -398,15 +400,13 @@ static void each_job_is_run_once(void **state)
     (void)state;
     enum { JOBS = 2000 };
     static struct test_job jobs[JOBS];
-    struct harness *harness = start(THREADS);
+    struct harness *harness = start(READY);
     all_runs = 0;
     for (int i = 0; i < JOBS; i++) {
         jobs[i] = (struct test_job){.job.run = run_job, .harness = harness, .again = i % 100 == 0 ? 3 : 0};
         pool_submit(harness->pool, &jobs[i].job);
-        struct test_job *freed = calloc(1, sizeof *freed);
-        assert_non_null(freed);
-        freed->job.run = run_and_free;
-        freed->harness = harness;
+        struct test_job *freed = malloc(sizeof *freed);
+        *freed = (struct test_job){.job.run = run_job, .harness = harness, .freed = true};
         pool_submit(harness->pool, &freed->job);
     }
     await(harness, all_runs == 2 * JOBS + JOBS / 100 * 3);
@@ -431,9 +431,8 @@ static void jobs_and_events_take_turns(void **state)
         pool_submit(harness->pool, &jobs[i].job);
         hand_out(harness, &tasks[i]);
     }
-    assert_true(pool_has_jobs(harness->pool));
-    assert_int_equal(jobs[0].runs, 0);
-    release(harness, &first);
+    assert_true(pool_has_jobs(harness->pool) && jobs[0].runs == 0);
+    release(harness, &first, 1);
     await(harness, harness->order_length == 1 + 2 * COUNT);
     assert_memory_equal(harness->order, "EJEJEJEJEJE", 1 + 2 * COUNT);
     stop(harness);
@@ -446,7 +445,7 @@ static void no_job_is_left_at_the_end(void **state)
     enum { JOBS = 200 };
     static struct test_job jobs[JOBS];
     for (int round = 0; round < 20; round++) {
-        struct harness *harness = start(THREADS);
+        struct harness *harness = start(READY);
         for (int i = 0; i < JOBS; i++) {
             jobs[i] = (struct test_job){.job.run = run_job, .harness = harness};
             pool_submit(harness->pool, &jobs[i].job);
@@ -464,20 +463,21 @@ static void invariants_hold_under_load(void **state)
     (void)state;
     enum { TASKS = 3000 };
     static struct task tasks[TASKS];
-    struct harness *harness = start(THREADS);
+    static const enum block_reason reasons[] = {BLOCK_CALL, BLOCK_CALL, BLOCK_WAITING, BLOCK_COMPUTE};
+    struct harness *harness = start(READY);
     for (unsigned i = 0; i < TASKS; i++) {
-        tasks[i] = (struct task){.blocks = i % 3 != 0, .reason = i % 3 == 1 ? BLOCK_CALL : BLOCK_WAITING};
+        tasks[i] = (struct task){.blocks = i % 4 != 0, .reason = reasons[i % 4]};
         hand_out(harness, &tasks[i]);
         if (i >= 10)
-            release(harness, &tasks[i - 10]);
+            release(harness, &tasks[i - 10], 1);
         struct pool_counts counts = pool_counts(harness->pool);
         assert_int_equal(counts.running + counts.blocked + counts.spare, counts.total);
         assert_true(counts.total <= MAX_THREADS);
         assert_true(counts.blocked <= MAX_THREADS - THREADS);
         assert_true(counts.waiting <= WAITERS && counts.waiting <= counts.blocked);
-        assert_true(counts.running >= THREADS);
+        assert_true(counts.running >= READY);
     }
-    release_all(harness, tasks, TASKS);
+    release(harness, tasks, TASKS);
     stop(harness);
 }
 
@@ -487,6 +487,7 @@ int main(void)
         cmocka_unit_test(pool_starts_its_threads),
         cmocka_unit_test(pool_that_gets_no_threads_is_none),
         cmocka_unit_test(blocked_workers_are_replaced),
+        cmocka_unit_test(computing_workers_are_replaced),
         cmocka_unit_test(waiting_requests_leave_a_reserve_for_calls),
         cmocka_unit_test(surplus_workers_idle_and_are_used_again),
         cmocka_unit_test(spares_end_when_they_idle_for_long),
