@@ -51,6 +51,7 @@ struct response {
     /* Called after the first try to write the answer, if set. */
     void (*after)(void *context);
     void *after_context;
+    bool after_is_long; /* it takes longer than a few answers do */
 };
 
 /* Sets the status and the type of a JSON answer, whose text the caller appends to response->body. */

@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { DELIVERIES_AT_ONCE = 64 };
+enum { DELIVERIES_AT_ONCE = 64, FEW_DELIVERIES = 4 };
 
 /* All deliveries of one push. Freed by the part that ends last. */
 struct fanout {
@@ -78,18 +78,19 @@ static void deliver_at_once(struct server *server, struct batch_list *batches)
     store_wake(&done);
 }
 
-void fanout_after(struct server *server, struct response *response, struct batch_list *batches)
+void fanout_after(struct server *server, struct response *response, struct store_pushed *pushed)
 {
     struct fanout *fanout = malloc(sizeof *fanout);
     if (fanout == NULL) {
-        deliver_at_once(server, batches);
+        deliver_at_once(server, &pushed->batches);
         return;
     }
     *fanout = (struct fanout){.server = server, .parts_left = 1};
     pthread_mutex_init(&fanout->mutex, NULL);
     STAILQ_INIT(&fanout->batches);
     TAILQ_INIT(&fanout->done);
-    STAILQ_CONCAT(&fanout->batches, batches);
+    STAILQ_CONCAT(&fanout->batches, &pushed->batches);
     response->after = deliver;
     response->after_context = fanout;
+    response->after_is_long = pushed->batch_count > FEW_DELIVERIES;
 }

@@ -46,7 +46,7 @@ static void push_values(struct server *server, struct text key, const struct val
     }
     buffer_append_text(response->body, "}");
     if (pushed.batch_count > 0)
-        fanout_after(server, response, &pushed.batches);
+        fanout_after(server, response, &pushed);
 }
 
 /* Answers 400 or 503 for anything but one valid JSON value. `first_line` is where the text begins in the

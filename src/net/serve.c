@@ -99,8 +99,8 @@ static enum step answer(struct worker *worker, struct connection *connection, st
         result = answer_try(connection, &outgoing);
     enum step step = STEP_ON;
     if (result == OUTGOING_FAILED) {
-        step = leave(server, connection);
         outgoing_abandon(&outgoing);
+        step = leave(server, connection);
     } else if (result != OUTGOING_WHOLE) {
         /* The rest goes out when the socket takes it; from here on the connection may be any worker's. */
         if (connection_keep_message(worker, connection) != 0)
@@ -108,6 +108,8 @@ static enum step answer(struct worker *worker, struct connection *connection, st
         answer_leave_rest(server, connection);
         step = STEP_LEAVE;
     }
+    if (response->after_is_long)
+        worker_pass_events_on(worker);
     if (response->after != NULL)
         response->after(response->after_context);
     if (step == STEP_ON && !keep_alive)
