@@ -1,13 +1,15 @@
 /* JSON (RFC 8259): judging texts, and writing strings.
  *
- * The parser is YAJL, behind this header alone, because it is strict, hands numbers over as they were
- * written, and is fast. Two things it gets wrong are set right here: it takes a form feed for white space (a
- * raw 0x0C byte is refused beforehand: it is valid nowhere in JSON), and it trusts its allocator never to
- * fail (all that it allocates comes from an arena that lives for one parse; when that runs dry, the parse is
- * abandoned whole and reported as JSON_NO_MEMORY).
+ * The parser is YAJL, behind this header alone, because it is strict, hands numbers over as they were written, and
+ * is fast. What it gets wrong is set right here:
+ *   - it takes a form feed and a vertical tab for white space: a raw 0x0B or 0x0C byte, valid nowhere in JSON, is
+ *     refused beforehand;
+ *   - it is lenient with UTF-8 (overlong forms, surrogates): that is judged by base/text.h;
+ *   - it trusts its allocator never to fail: all that it allocates comes from an arena that lives for one parse; when
+ *     that runs dry, the parse is abandoned whole and reported as JSON_NO_MEMORY;
+ *   - it says how much it has consumed, not where the fault begins.
  *
- * Duplicate names in an object are allowed, as the RFC does. No state is kept between calls; any number of
- * threads.
+ * Duplicate names in an object are allowed, as the RFC does. No state is kept between calls; any number of threads.
  */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H

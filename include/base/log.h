@@ -2,11 +2,11 @@
  *
  *   2026-01-02T03:04:05.678Z info listening address=127.0.0.1:3031
  *
- * A line is the time (UTC), the level, a sentence and pairs of name=value. Values that strangers had a hand
- * in go through LOG_TEXT, which quotes and escapes them, so that nobody can forge a line; keys, payloads and
- * tokens are never logged below debug level. Each line is one write(2), so lines of several threads never
- * mix. The struct is made by main, never changes afterwards and needs no lock. Logging can't fail; a line
- * that does not fit LOG_LINE_BYTES is cut.
+ * A line is the time (UTC), the level, a sentence and pairs of name=value. Values that strangers had a hand in go
+ * through LOG_TEXT, which quotes and escapes them, so that nobody can forge a line; keys, payloads and tokens are
+ * never logged below debug level. Each line is one write(2), so lines of several threads never mix. The struct is
+ * made by main, never changes afterwards and needs no lock. Logging can't fail or block: a line that does not fit
+ * LOG_LINE_BYTES is cut, one that the reader of a pipe has no room for is dropped.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

@@ -1,21 +1,21 @@
 /* The queue store: keys, their events, consumer groups, and the requests that wait for events.
  *
  * What it is
- *   A key holds events in push order, each for `ttl`. A consumer group of a key is a cursor: the id of the
- * last event that was taken for it. Taking makes a batch: references to all events that the group has not
- * consumed, which then is either consumed (store_batch_consumed) or given back (store_batch_return). Who
- * finds nothing may become a waiter; the push that ends its wait makes the batch for it and delivers it. The
- * store knows no socket: a waiter brings the function that delivers along.
+ *   A key holds events in push order, each for `ttl`. A consumer group of a key is a cursor: the id of the last
+ *   event that was taken for it. Taking makes a batch: references to all events that the group has not consumed,
+ *   which then is either consumed (store_batch_consumed) or given back (store_batch_return). Who finds nothing may
+ *   become a waiter; the push that ends its wait makes the batch for it and delivers it. The store knows no socket:
+ *   a waiter brings the function that delivers along.
  *
- *   "A per-key condition variable" is read as: each waiter of a key has one of its own. A signal on a shared
- * one could neither choose the waiter that has waited longest nor wake just one group, and a broadcast makes
- * all of them queue for the key's mutex (measured with 18,000 threads: 1.6 s instead of 0.27 s).
+ *   "A per-key condition variable" is read as: each waiter of a key has one of its own. A signal on a shared one
+ *   could neither choose the waiter that has waited longest nor wake just one group, and a broadcast makes all of
+ *   them queue for the key's mutex (measured with 18,000 threads: 1.6 s instead of 0.27 s).
  *
  * Who owns what
- *   The store owns keys, groups and events. An event is one allocation, reference-counted: one reference of
- * its key while it is stored, one of each batch that holds it; its bytes are never copied on the way out. A
- * batch belongs to exactly one of: the group (it came back), the list of a push or return (on its way to a
- * waiter), whoever is sending it. A waiter lives on the stack of the thread that waits.
+ *   The store owns keys, groups and events. An event is one allocation, reference-counted: one reference of its key
+ *   while it is stored, one of each batch that holds it; its bytes are never copied on the way out. A batch belongs
+ *   to exactly one of: the group (it came back), the list of a push or return (on its way to a waiter), whoever is
+ *   sending it. A waiter lives on the stack of the thread that waits.
  *
  * Locks, outermost first
  *   1  shard->mutex   the table of keys of one shard, key->users, the shard's highest forgotten id
@@ -29,18 +29,18 @@
  *   I2  the ids of a key's stored events are consecutive, and the last one is key->last_id
  *   I3  group->cursor never falls; every returned event's id is at most group->cursor
  *   I4  group->cursor_event is the stored event whose id is group->cursor, or NULL when there is none
- *   I5  a group without cursor_event, returned batch, delivery and waiter does not exist; nor a key without
- * events, groups and users I6  memory_bytes is the sum of what events, keys, groups, returned batches and
- * batches under way take I7  ids of a key never go back: a shard remembers the highest id of any key it
- * forgot, and a new key starts above
+ *   I5  a group without cursor_event, delivery and waiter does not exist (what had come back to it has expired too,
+ *       by I3); nor does a key without events, groups and users
+ *   I6  memory_bytes is the sum of what events, keys, groups, returned batches and batches under way take
+ *   I7  ids of a key never go back: a shard remembers the highest id of any key it forgot, and a new key starts
+ *       above that
  *
  * Memory
- *   A push is refused with STORE_FULL when it would take the store beyond max_memory_bytes. Consumers, whose
- * groups and batches take memory too, may go an eighth further, so that a full store can still be read.
+ *   Nothing takes the store beyond max_memory_bytes: STORE_FULL. A push is refused an eighth before that, which is
+ *   kept for the groups and batches of consumers, so that a full store can still be read.
  *
- * Time is in nanoseconds of the clock given. Whether an event has expired is judged when a batch is taken,
- * exactly; the reaper (queue/reaper.h) only gives memory back. An event that is in a batch under way is still
- * delivered.
+ * Time is in nanoseconds of the clock given. Whether an event has expired is judged when a batch is taken, exactly;
+ * the reaper (queue/reaper.h) only gives memory back. An event in a batch under way is still delivered.
  */
 #ifndef QUEUE_STORE_H
 #define QUEUE_STORE_H

@@ -1,33 +1,31 @@
 /* What the files of the HTTP server share: connections, workers, the server itself.
  *
  * Who may touch a connection
- *   Several can come across one at a time: the worker that serves it, a worker that gets an event for it, a
- * thread that delivers an answer, the timekeeper. At any moment it has at most one owner, which its state
- * tells; all others only leave a mark
- *   (`events`, `hung_up`, `timed_out`) or shut the socket down, under its mutex. Only the owner reads, writes
- * and closes.
+ *   Several can come across one at a time: the worker that serves it, a worker that gets an event for it, a thread
+ *   that delivers an answer, the timekeeper. At any moment it has at most one owner, which its state tells; all
+ *   others only leave a mark (`events`, `hung_up`, `timed_out`) or shut the socket down, under its mutex. Only the
+ *   owner reads, writes and closes.
  *
- *   All sockets are in one epoll set, edge-triggered, from accept to close: EPOLLIN | EPOLLRDHUP, and
- * EPOLLOUT once an answer did not fit. One-shot registrations would need one more system call a request to
- * arm them again; instead, an event for a connection that has an owner is marked in `events`, and an owner
- * that lets go looks there first. epoll carries slot and generation; slots are never unmapped, so a late
- * event finds a connection that says "not me". EPOLL_CTL_MOD reports what is ready now, and so serves to send
- * a connection to some worker (connection_poke).
+ *   All sockets are in one epoll set, edge-triggered, from accept to close: EPOLLIN | EPOLLRDHUP, and EPOLLOUT from
+ *   the first poke on. One-shot registrations would need one more system call a request to arm them again; instead,
+ *   an event for a connection that has an owner is marked in `events`, and an owner that lets go looks there first.
+ *   epoll carries slot and generation; slots are never unmapped, so a late event finds a connection that says "not
+ *   me". EPOLL_CTL_MOD reports what is ready now, and so serves to send a connection to some worker (the poke).
  *
  * States and who moves them
  *   FREE       no socket. The listener: to PARKED.
  *   PARKED     no owner; waits for bytes. A worker with an event: to SERVED.
  *   SERVED     a worker owns it. To PARKED, WRITING, LINGERING, WAITING or FREE, all by that worker.
- *   WAITING    its request waits in a worker thread (net/waiting.h). A delivering thread: to ANSWERED. The
- * waiting thread: back to SERVED. ANSWERED   the delivering thread owns it. To SERVED (the waiting thread's
- * again) or WRITING. WRITING    no owner; the rest of an answer waits for room in the socket. A worker with
- * an event: to SERVED. LINGERING  no owner; the answer is out, what still comes is read and dropped. A worker
- * with an event: to SERVED.
+ *   WAITING    its request waits in a worker thread (net/waiting.h). A delivering thread: to ANSWERED. The waiting
+ *              thread: back to SERVED.
+ *   ANSWERED   the delivering thread owns it. To SERVED (the waiting thread's again) or WRITING.
+ *   WRITING    no owner; the rest of an answer waits for room in the socket. A worker with an event: to SERVED.
+ *   LINGERING  no owner; the answer is out, what still comes is read and dropped. A worker with an event: to SERVED.
  *
  * Locks, outermost first
- *   1  connection->mutex    the fields named so below; a waiter's mutex may be taken inside
- * (waiting->interrupt) 2  server->slots_mutex  the free slots and the number of open connections (leaf) 2 the
- * pool's mutex (leaf)
+ *   1  connection->mutex    the fields named so below; a waiter's mutex is taken inside (waiting->interrupt)
+ *   2  server->slots_mutex  the free slots and the number of open connections (leaf)
+ *   2  the pool's mutex     (leaf)
  */
 #ifndef NET_CONNECTION_INTERNAL_H
 #define NET_CONNECTION_INTERNAL_H
