@@ -57,7 +57,7 @@ static int64_t floor_divide(int64_t dividend, int64_t divisor)
 static struct civil_time civil_from_seconds(int64_t seconds)
 {
     int64_t days = floor_divide(seconds, 86400);
-    int64_t rest = seconds - days * 86400;
+    int64_t rest = seconds % 86400 < 0 ? seconds % 86400 + 86400 : seconds % 86400;
     /* 1970-01-01 was a Thursday; the era of 400 years begins on 0000-03-01, so that leap days come last. */
     int64_t weekday = (days % 7 + 11) % 7;
     int64_t shifted = days + 719468;
