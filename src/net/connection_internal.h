@@ -37,8 +37,11 @@
 #include "net/waiting.h"
 
 #include <pthread.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
+
+enum { CACHE_LINE_BYTES = 64 };
 
 enum connection_state {
     CONNECTION_FREE,
@@ -50,8 +53,9 @@ enum connection_state {
     CONNECTION_LINGERING,
 };
 
+/* Two workers serve neighbours at the same time: no cache line belongs to both. */
 struct connection {
-    pthread_mutex_t mutex;
+    alignas(CACHE_LINE_BYTES) pthread_mutex_t mutex;
     /* Guarded by `mutex`. */
     enum connection_state state;
     uint32_t generation;

@@ -6,12 +6,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct store *store_create(const struct store_options *options)
 {
-    struct store *store = calloc(1, sizeof *store);
+    struct store *store = aligned_alloc(alignof(struct store), sizeof *store);
     if (store == NULL)
         return NULL;
+    memset(store, 0, sizeof *store);
     store->options = *options;
     if (hash_seed_draw(&store->seed) != 0) {
         free(store);

@@ -9,10 +9,12 @@
 #include "base/table.h"
 #include "queue/store.h"
 
+#include <stdalign.h>
 #include <stdatomic.h>
 
 enum {
     SHARD_COUNT = 256,
+    CACHE_LINE_BYTES = 64,
     /* What the allocator keeps beside each block, roughly. */
     ALLOCATION_OVERHEAD = 16,
 };
@@ -94,10 +96,11 @@ struct batch {
 struct store {
     struct store_options options;
     struct hash_seed seed;
-    atomic_uint_fast64_t memory_bytes;
+    /* Written by every push: on a cache line of its own, away from what every push only reads. */
+    alignas(CACHE_LINE_BYTES) atomic_uint_fast64_t memory_bytes;
     atomic_uint_fast64_t group_count;
     atomic_uint_fast64_t waiting_count;
-    atomic_bool stopping;
+    alignas(CACHE_LINE_BYTES) atomic_bool stopping;
     struct shard shards[SHARD_COUNT];
 };
 

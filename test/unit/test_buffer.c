@@ -4,9 +4,10 @@
  */
 #include "base/buffer.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,23 @@ const char *__tsan_default_options(void)
 {
     return "allocator_may_return_null=1";
 }
+
+/* realloc is ours, so that memory can run out; the sanitizers bring their own. */
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+#define OWN_REALLOC
+
+void *__libc_realloc(void *memory, size_t size);
+
+static bool out_of_memory;
+
+void *realloc(void *memory, size_t size)
+{
+    return out_of_memory ? NULL : __libc_realloc(memory, size);
+}
+#endif
 
 static void assert_holds(const struct buffer *buffer, const char *wanted, size_t length)
 {
@@ -55,6 +73,33 @@ static void pieces_are_appended_in_order(void **state)
     buffer_printf(&buffer, "-%d %s%c", -7, "ef", 'g');
     assert_holds(&buffer, "a\0bcd--7 efg", 12);
     buffer_free(&buffer);
+}
+
+static void numbers_are_appended_in_decimal(void **state)
+{
+    (void)state;
+    static const uint64_t numbers[] = {0,
+                                       1,
+                                       9,
+                                       10,
+                                       42,
+                                       99,
+                                       100,
+                                       1234567890,
+                                       UINT32_MAX,
+                                       UINT64_C(4294967296),
+                                       UINT64_MAX,
+                                       INT64_MAX,
+                                       UINT64_C(10000000000000000000)};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        struct buffer buffer = BUFFER_EMPTY;
+        char wanted[32];
+        int length = snprintf(wanted, sizeof wanted, "<%" PRIu64, numbers[i]);
+        buffer_append_text(&buffer, "<");
+        buffer_append_number(&buffer, numbers[i]);
+        assert_holds(&buffer, wanted, (size_t)length);
+        buffer_free(&buffer);
+    }
 }
 
 static void nothing_appended_changes_nothing(void **state)
@@ -237,11 +282,41 @@ static void want_of_memory_is_remembered(void **state)
     }
 }
 
+#ifdef OWN_REALLOC
+/* Whatever there is no memory for sets `failed`, and leaves what was there. */
+static void every_way_to_append_may_fail(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 4; way++) {
+        struct buffer buffer = BUFFER_EMPTY;
+        buffer_append_text(&buffer, "kept");
+        while (buffer.length < buffer.capacity)
+            buffer_append(&buffer, "x", 1);
+        size_t length = buffer.length;
+        out_of_memory = true;
+        if (way == 0)
+            buffer_append(&buffer, "abc", 3);
+        else if (way == 1)
+            buffer_append_text(&buffer, "abc");
+        else if (way == 2)
+            buffer_append_number(&buffer, 123);
+        else
+            buffer_printf(&buffer, "%s", "abc");
+        out_of_memory = false;
+        assert_true(buffer.failed);
+        assert_int_equal(buffer.length, length);
+        assert_memory_equal(buffer.bytes, "kept", 4);
+        buffer_free(&buffer);
+    }
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(empty_buffer_has_nothing),
         cmocka_unit_test(pieces_are_appended_in_order),
+        cmocka_unit_test(numbers_are_appended_in_decimal),
         cmocka_unit_test(nothing_appended_changes_nothing),
         cmocka_unit_test(formatted_texts_of_any_length_come_out_whole),
         cmocka_unit_test(content_follows_every_step),
@@ -250,6 +325,9 @@ int main(void)
         cmocka_unit_test(freed_buffer_can_be_used_again),
         cmocka_unit_test(front_is_dropped_at_most_to_the_end),
         cmocka_unit_test(want_of_memory_is_remembered),
+#ifdef OWN_REALLOC
+        cmocka_unit_test(every_way_to_append_may_fail),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

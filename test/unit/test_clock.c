@@ -195,6 +195,21 @@ static void system_clocks_tell_the_system_s_time(void **state)
     }
 }
 
+static void coarse_clocks_are_a_little_late(void **state)
+{
+    (void)state;
+    const int64_t late_ns = 100 * CLOCK_NS_PER_MS; /* a tick is 10 ms at most */
+    for (int tries = 0;; tries++) {
+        assert_true(tries < 5); /* the wall clock may be set meanwhile, but not each time */
+        int64_t before = now_ns(CLOCK_MONOTONIC), wall_before = now_ns(CLOCK_REALTIME);
+        int64_t coarse = clock_monotonic_coarse_ns(), wall = clock_wall_coarse_s();
+        int64_t after = now_ns(CLOCK_MONOTONIC), wall_after = now_ns(CLOCK_REALTIME);
+        assert_true(coarse >= before - late_ns && coarse <= after);
+        if (wall >= (wall_before - late_ns) / CLOCK_NS_PER_SECOND && wall <= wall_after / CLOCK_NS_PER_SECOND)
+            break;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +218,7 @@ int main(void)
         cmocka_unit_test(dates_follow_the_calendar),
         cmocka_unit_test(no_instant_writes_too_much),
         cmocka_unit_test(system_clocks_tell_the_system_s_time),
+        cmocka_unit_test(coarse_clocks_are_a_little_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

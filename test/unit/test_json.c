@@ -168,10 +168,14 @@ static void structure_must_be_whole(void **state)
 static void two_values_are_not_one(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"1 2", "1,2",    "[][]", "{} {}",      "null1",    "1null",
-                                        "[]1", "1\n\n2", "1x",   "{}x",        "[1]]",     "{}}",
-                                        "1]",  "1}",     "1,",   "true false", "truefalse"};
+    static const char *const texts[] = {
+        "1 2", "1,2", "[][]", "{} {}", "null1",      "1null",     "[]1", "1\n\n2", "1x",  "{}x", "[1]]",
+        "{}}", "1]",  "1}",   "1,",    "true false", "truefalse", "1 t", "1 -",    "1 [", "1 {"};
+    /* YAJL alone takes the beginning of a string behind a value. */
+    static const char *const quotes[] = {"1\"",    "[]\"",  "\"a\"\"", "0\"1",  "1 \"abc", "{} \"",
+                                         "true\"", "1 \"]", "\"\"\"",  "1\n\"", "1 \"\\",  "1 \"\\u12"};
     check_all(texts, COUNT(texts), false);
+    check_all(quotes, COUNT(quotes), false);
 }
 
 static void anything_else_is_no_json(void **state)
@@ -255,44 +259,41 @@ static void depth_is_limited_exactly(void **state)
     free((void *)(uintptr_t)endless.bytes);
 }
 
+static void check_place(struct text json, size_t line, size_t column)
+{
+    struct json_error error = {0};
+    assert_int_equal(json_check(json, DEPTH, &error), JSON_INVALID);
+    if (error.line != line || error.column != column)
+        fail_msg("%s: line %zu, column %zu instead of %zu, %zu (%s)", json.bytes, error.line, error.column,
+                 line, column, error.reason);
+}
+
+/* At the first byte that can't belong to a valid text. */
 static void faults_are_located(void **state)
 {
     (void)state;
     static const struct {
-        struct text json;
-        size_t line, column;
-    } rows[] = {
-        {BYTES("x"), 1, 1},
-        {BYTES("]"), 1, 1},
-        {BYTES("[1,]"), 1, 4},
-        {BYTES("[1 2]"), 1, 4},
-        {BYTES("[1]]"), 1, 4},
-        {BYTES("{\"a\":1,}"), 1, 8},
-        {BYTES("{1:1}"), 1, 2},
-        {BYTES("[1,\n2,]"), 2, 3},
-        {BYTES("[\n\n  \"a\" \"b\"]"), 3, 7},
-        {BYTES("[\r\n1,\r\n?]"), 3, 1},
-        {BYTES("\n\n\n]"), 4, 1},
-        {BYTES("[\"\xc3\xa4\xe2\x82\xac\" ?]"), 1, 10}, /* columns are bytes */
-        {BYTES("\t\t]"), 1, 3},
-        {BYTES("1 2"), 1, 3},
-        {BYTES("1\n\n2"), 3, 1},
-        {BYTES("true \"x\""), 1, 6},
-        {BYTES("\"a\"\n]"), 2, 1},
-        {BYTES("\f1"), 1, 1},
-        {BYTES("1\f"), 1, 2},
-        {BYTES("[1,\n\f2]"), 2, 1},
-        {BYTES("[1,\0]"), 1, 4},
-        {BYTES("\xef\xbb\xbf{}"), 1, 1},
-        {BYTES("{}\n\xef\xbb\xbf"), 2, 1},
-    };
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        struct json_error error = {0};
-        assert_int_equal(json_check(rows[i].json, DEPTH, &error), JSON_INVALID);
-        if (error.line != rows[i].line || error.column != rows[i].column)
-            fail_msg("%s: line %zu, column %zu instead of %zu, %zu (%s)", rows[i].json.bytes, error.line,
-                     error.column, rows[i].line, rows[i].column, error.reason);
-    }
+        const char *json;
+        size_t column;
+    } rows[] = {{"x", 1},        {"]", 1},          {"[1,]", 4},       {"[1 2]", 4},     {"[1]]", 4},
+                {"{1:1}", 2},    {"\t\t]", 3},      {"1 2", 3},        {"1 \"a", 3},     {"\f1", 1},
+                {"1\f", 2},      {"[tru]", 5},      {"[1.]", 4},       {"[-]", 3},       {"[null1]", 6},
+                {"[1 /]", 4},    {"true \"x\"", 6}, {"{\"a\":1,}", 8}, {"[\"\\x\"]", 4}, {"[\"\\u12g\"]", 7},
+                {"nullfalse", 5}};
+    for (size_t i = 0; i < COUNT(rows); i++)
+        check_place(text_from(rows[i].json), 1, rows[i].column);
+    check_place(TEXT("[\"\xc3\xa4\xe2\x82\xac\" ?]"), 1, 10); /* columns are bytes */
+    check_place(TEXT("[1,\0]"), 1, 4);
+    check_place(TEXT("\xef\xbb\xbf{}"), 1, 1);
+    check_place(TEXT("{}\n\xef\xbb\xbf"), 2, 1);
+    check_place(TEXT("[1,\n2,]"), 2, 3);
+    check_place(TEXT("[\n\n  \"a\" \"b\"]"), 3, 7);
+    check_place(TEXT("[\r\n1,\r\n?]"), 3, 1);
+    check_place(TEXT("\n\n\n]"), 4, 1);
+    check_place(TEXT("1\n\n2"), 3, 1);
+    check_place(TEXT("[1,\n\f2]"), 2, 1);
+    check_place(TEXT("[1\n/2]"), 2, 1);
+    check_place(TEXT("[\"a\nb\"]"), 1, 4);
 }
 
 /* The end is where the fault is when a text stops too early: behind its last byte, or at it. */

@@ -11,6 +11,23 @@
 
 #include <cmocka.h>
 
+/* calloc is ours, so that memory can run out; the sanitizers bring their own. */
+#ifndef __has_feature
+#define __has_feature(feature) 0
+#endif
+#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+#define OWN_CALLOC
+
+void *__libc_calloc(size_t count, size_t size);
+
+static bool out_of_memory;
+
+void *calloc(size_t count, size_t size)
+{
+    return out_of_memory ? NULL : __libc_calloc(count, size);
+}
+#endif
+
 enum { ELEMENTS = 5000 };
 
 struct element {
@@ -250,6 +267,35 @@ static void walk_may_remove_what_it_has_passed(void **state)
     check_content(&table, 1000);
 }
 
+#ifdef OWN_CALLOC
+static void only_the_first_buckets_must_be_had(void **state)
+{
+    (void)state;
+    struct table table = TABLE_EMPTY;
+    out_of_memory = true;
+    int first = table_reserve(&table);
+    out_of_memory = false;
+    assert_int_equal(first, -1);
+    assert_int_equal(table_bytes(&table), 0);
+    assert_null(find(&table, 0, hash_of(0, 0)));
+
+    add(&table, &elements[0], hash_of(0, 0));
+    size_t bytes = table_bytes(&table);
+    out_of_memory = true;
+    for (unsigned i = 1; i < 500; i++)
+        add(&table, &elements[i], hash_of(i, 0));
+    out_of_memory = false;
+    assert_int_equal(table_bytes(&table), bytes); /* longer chains */
+    check_content(&table, 0);
+    for (unsigned i = 500; i < 600; i++)
+        add(&table, &elements[i], hash_of(i, 0));
+    assert_true(table_bytes(&table) > bytes);
+    check_content(&table, 0);
+    for (unsigned i = 0; i < 600; i++)
+        take_out(&table, &elements[i]);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +307,9 @@ int main(void)
         cmocka_unit_test_setup(buckets_double_and_go_with_the_last, reset),
         cmocka_unit_test_setup(reserve_may_be_repeated, reset),
         cmocka_unit_test_setup(walk_may_remove_what_it_has_passed, reset),
+#ifdef OWN_CALLOC
+        cmocka_unit_test_setup(only_the_first_buckets_must_be_had, reset),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

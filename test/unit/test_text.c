@@ -45,6 +45,7 @@ static void equal_texts_have_the_same_bytes(void **state)
     assert_false(text_equals(TEXT("abc"), TEXT("abC")));
     assert_false(text_equals(TEXT("abc"), TEXT("ab")));
     assert_false(text_equals(TEXT("ab"), TEXT("abc")));
+    assert_false(text_equals(TEXT("a"), TEXT("b")));
     assert_false(text_equals(TEXT("a"), TEXT("a\0")));
 }
 
@@ -95,6 +96,8 @@ static void secrets_are_compared_whole(void **state)
         {BYTES(""), BYTES("secret"), false},
         {BYTES(""), BYTES("\0"), false},
         {BYTES("\0"), BYTES(""), false},
+        {BYTES("a"), BYTES("a"), true},
+        {BYTES("a"), BYTES("b"), false},
         {BYTES("ab"), BYTES("ba"), false},
         {BYTES("a\0b"), BYTES("a\0c"), false},
         {BYTES("abab"), BYTES("ab"), false},
@@ -136,6 +139,7 @@ static void trim_takes_spaces_and_tabs_off_the_ends(void **state)
     assert_text(text_trim(TEXT("a \t b")), "a \t b");
     assert_text(text_trim(TEXT("\tx")), "x");
     assert_text(text_trim(TEXT("x ")), "x");
+    assert_int_equal(text_trim(TEXT(" ")).length, 0);
     assert_text(text_trim(TEXT(" \r\nx\v\f ")), "\r\nx\v\f");
     assert_text(text_trim(TEXT(" \xc2\xa0 ")), "\xc2\xa0");
     assert_int_equal(text_trim(TEXT(" \t \t")).length, 0);
@@ -160,6 +164,9 @@ static void cut_gives_what_stands_before_the_separator(void **state)
     rest = TEXT(",x");
     assert_text(text_cut(&rest, ','), "");
     assert_text(rest, "x");
+    rest = TEXT(",");
+    assert_text(text_cut(&rest, ','), "");
+    assert_int_equal(rest.length, 0);
     rest = TEXT("x,");
     assert_text(text_cut(&rest, ','), "x");
     assert_int_equal(rest.length, 0);
