@@ -7,6 +7,7 @@
  *   - it is lenient with UTF-8 (overlong forms, surrogates): that is judged by base/text.h;
  *   - it trusts its allocator never to fail: all that it allocates comes from an arena that lives for one parse; when
  *     that runs dry, the parse is abandoned whole and reported as JSON_NO_MEMORY;
+ *   - it overlooks half a token behind a whole value (1"): a line feed fed at the end shows that;
  *   - it says how much it has consumed, not where the fault begins.
  *
  * Duplicate names in an object are allowed, as the RFC does. No state is kept between calls; any number of threads.

@@ -136,11 +136,9 @@ static bool is_space(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Whether a byte may stand in a number or in true, false, null. */
-static bool is_word(char c)
+static bool is_of_number(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' ||
-           c == '-' || c == '.';
+    return (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E';
 }
 
 /* Where the token at `at` ends. All before the first bad one are well-formed. */
@@ -152,7 +150,11 @@ static size_t token_end(struct text json, size_t at)
             at += json.bytes[at] == '\\' ? 2 : 1;
         return at < json.length ? at + 1 : json.length;
     }
-    while (is_word(first) && at < json.length && is_word(json.bytes[at]))
+    if (first == 't' || first == 'n' || first == 'f') {
+        size_t rest = first == 'f' ? strlen("alse") : strlen("rue");
+        return at + rest < json.length ? at + rest : json.length;
+    }
+    while (is_of_number(first) && at < json.length && is_of_number(json.bytes[at]))
         at++;
     return at;
 }
@@ -166,15 +168,23 @@ static size_t space_length(struct text json, size_t at)
     return length;
 }
 
-/* From how many bytes YAJL has consumed to where the fault begins. It has consumed the bad byte, or the whole
- * bad token, which it gives back in an object. */
+static bool begins_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+/* From how many bytes YAJL has consumed to where the fault begins: most bad bytes, and a bad token in an object, are given
+ * back by it, other tokens are consumed. */
 static size_t first_bad_byte(struct text json, size_t consumed, const char *reason)
 {
-    if (strcmp(reason, "parse error: premature EOF") == 0)
+    if (begins_with(reason, "parse error: premature EOF"))
         return json.length;
-    if (strncmp(reason, "parse error: after key", strlen("parse error: after key")) != 0 && consumed > 0)
+    bool lexical = begins_with(reason, "lexical error");
+    bool given_back = lexical ? !begins_with(reason, "lexical error: invalid char in json text")
+                              : begins_with(reason, "parse error: after key");
+    if (consumed > 0 && !given_back)
         consumed--;
-    if (strncmp(reason, "lexical", strlen("lexical")) == 0)
+    if (lexical)
         return consumed;
     size_t at = 0;
     for (size_t end; at < json.length && (end = token_end(json, at)) <= consumed; at = end)
@@ -199,6 +209,9 @@ static enum json_result parse(struct arena *arena, struct text json, size_t dept
     size_t consumed = status == yajl_status_ok ? json.length : yajl_get_bytes_consumed(handle);
     if (status == yajl_status_ok)
         status = yajl_complete_parse(handle);
+    /* YAJL overlooks half a token behind a whole value (1"); a line feed can continue none, and shows it. */
+    if (status == yajl_status_ok)
+        status = yajl_parse(handle, (const unsigned char *)"\n", 1);
     if (status == yajl_status_ok)
         return JSON_VALID;
     if (status == yajl_status_client_canceled)

@@ -301,7 +301,7 @@ static void long_answers_yield(void **state)
     enum { LENGTH = 64 * 1024 * 1024 };
     struct sockets sockets = tcp_sockets_make();
     struct source source;
-    struct outgoing outgoing = outgoing_make("head", source_make(&source, LENGTH, 65536, 1000));
+    struct outgoing outgoing = outgoing_make("head", source_make(&source, LENGTH, 65536, 4));
     unsigned yielded = 0;
     for (;;) {
         uint64_t before = outgoing.sent + outgoing.source_sent;

@@ -281,6 +281,7 @@ static void bodies_are_framed(void **state)
         uint64_t length;
     } rows[] = {
         {POST(""), FRAMING_NONE, 0},
+        {POST("Content-Length: 0\r\n"), FRAMING_NONE, 0},
         {POST("Content-Length: 1\r\n"), FRAMING_LENGTH, 1},
         {POST("Content-Length:  0017 \r\n"), FRAMING_LENGTH, 17},
         {POST("Content-Length: 9223372036854775807\r\n"), FRAMING_LENGTH, INT64_MAX},
@@ -380,18 +381,18 @@ static void request_lines_have_three_parts(void **state)
     static const struct row rows[] = {
         {"no target", "GET HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"two spaces", "GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
-        {"two spaces before the version", "GET /  HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"a word too many", "GET / x HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"a space behind", "GET / HTTP/1.1 \r\nHost: h\r\n\r\n", 0, 400},
         {"a space first", " GET / HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"tabs", "GET\t/\tHTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"control character in the target", "GET /\x01 HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"DEL in the target", "GET /\x7f HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
+        {"bytes above 127 in the target", "GET /\xc3\xa4 HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
+        {"fragment in the target", "GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
+        {"absolute form with a user", "GET http://u@h/a HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"tab in the target", "GET /a\tb HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"no slash", "GET healthz HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
         {"absolute form without a host", "GET http:///a HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
-        {"no scheme", "GET ://h/a HTTP/1.1\r\nHost: h\r\n\r\n", 0, 400},
-        {"only a method", "GET\r\nHost: h\r\n\r\n", 0, 400},
         {"method and space", "GET \r\nHost: h\r\n\r\n", 0, 400},
         {"a header for a line", "Host: h\r\n\r\n", 0, 400},
     };
@@ -424,7 +425,6 @@ static void host_is_named_once(void **state)
         {"two that agree", GET("host: h\r\n"), 0, 400},
         {"absolute form without Host", "GET http://h/ HTTP/1.1\r\n\r\n", 0, 400},
         {"two in HTTP/1.0", "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 0, 400},
-        {"none in HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", 0, 0},
         {"one in HTTP/1.0", "GET / HTTP/1.0\r\nHost: h\r\n\r\n", 0, 0},
         {"other letters", "GET / HTTP/1.1\r\nhOST:h\r\n\r\n", 0, 0},
         {"IPv6", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 0, 0},
