@@ -1,5 +1,7 @@
 #include "base/json.h"
 
+#include "base/json_internal.h"
+
 #include <setjmp.h>
 #include <stdalign.h>
 #include <stdint.h>
@@ -131,11 +133,6 @@ static void explain(yajl_handle handle, struct json_error *error)
     yajl_free_error(handle, message);
 }
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 static bool is_of_number(char c)
 {
     return (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E';
@@ -144,12 +141,10 @@ static bool is_of_number(char c)
 /* Where the token at `at` ends. All before the first bad one are well-formed. */
 static size_t token_end(struct text json, size_t at)
 {
-    char first = json.bytes[at++];
-    if (first == '"') {
-        while (at < json.length && json.bytes[at] != '"')
-            at += json.bytes[at] == '\\' ? 2 : 1;
-        return at < json.length ? at + 1 : json.length;
-    }
+    char first = json.bytes[at];
+    if (first == '"')
+        return json_string_end(json, at);
+    at++;
     if (first == 't' || first == 'n' || first == 'f') {
         size_t rest = first == 'f' ? strlen("alse") : strlen("rue");
         return at + rest < json.length ? at + rest : json.length;
@@ -157,15 +152,6 @@ static size_t token_end(struct text json, size_t at)
     while (is_of_number(first) && at < json.length && is_of_number(json.bytes[at]))
         at++;
     return at;
-}
-
-/* The length of the white space at `at`. */
-static size_t space_length(struct text json, size_t at)
-{
-    size_t length = 0;
-    while (at + length < json.length && is_space(json.bytes[at + length]))
-        length++;
-    return length;
 }
 
 static bool begins_with(const char *text, const char *start)
@@ -189,7 +175,7 @@ static size_t first_bad_byte(struct text json, size_t consumed, const char *reas
     size_t at = 0;
     for (size_t end; at < json.length && (end = token_end(json, at)) <= consumed; at = end)
         continue;
-    return at + space_length(json, at);
+    return json_skip_space(json, at);
 }
 
 static enum json_result parse(struct arena *arena, struct text json, size_t depth_limit,

@@ -93,11 +93,18 @@ static void numbers_are_appended_in_decimal(void **state)
                                        UINT64_C(10000000000000000000)};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         struct buffer buffer = BUFFER_EMPTY;
-        char wanted[32];
+        char wanted[600];
         int length = snprintf(wanted, sizeof wanted, "<%" PRIu64, numbers[i]);
         buffer_append_text(&buffer, "<");
         buffer_append_number(&buffer, numbers[i]);
         assert_holds(&buffer, wanted, (size_t)length);
+        /* Again, beyond the first piece of memory. */
+        for (int more = 1; more < 20; more++) {
+            length += snprintf(wanted + length, sizeof wanted - (size_t)length, "%" PRIu64 ",", numbers[i]);
+            buffer_append_number(&buffer, numbers[i]);
+            buffer_append_text(&buffer, ",");
+            assert_holds(&buffer, wanted, (size_t)length);
+        }
         buffer_free(&buffer);
     }
 }
@@ -283,29 +290,63 @@ static void want_of_memory_is_remembered(void **state)
 }
 
 #ifdef OWN_REALLOC
-/* Whatever there is no memory for sets `failed`, and leaves what was there. */
+static void append_123(struct buffer *buffer, int way)
+{
+    if (way == 0)
+        buffer_append(buffer, "123", 3);
+    else if (way == 1)
+        buffer_append_text(buffer, "123");
+    else if (way == 2)
+        buffer_append_number(buffer, 123);
+    else
+        buffer_printf(buffer, "%s", "123");
+}
+
+/* Whatever there is no memory for sets `failed`, and leaves what was there: no part of it is appended, though there
+ * was room for a part. What is appended later does not make it forgotten. */
 static void every_way_to_append_may_fail(void **state)
+{
+    (void)state;
+    enum { WAYS = 4 };
+    char wanted[1024];
+    memset(wanted, 'x', sizeof wanted);
+    for (size_t room = 0; room < 3; room++)
+        for (int way = 0; way < WAYS; way++) {
+            struct buffer buffer = BUFFER_EMPTY;
+            assert_int_equal(buffer_reserve(&buffer, 1), 0);
+            assert_true(buffer.capacity + 3 <= sizeof wanted);
+            buffer_append(&buffer, wanted, buffer.capacity - room);
+            size_t length = buffer.length;
+            out_of_memory = true;
+            append_123(&buffer, way);
+            out_of_memory = false;
+            assert_true(buffer.failed);
+            assert_int_equal(buffer.length, length);
+            assert_memory_equal(buffer.bytes, wanted, length);
+
+            append_123(&buffer, way);
+            assert_true(buffer.failed);
+            assert_int_equal(buffer.length, length + 3);
+            assert_memory_equal(buffer.bytes, wanted, length);
+            assert_memory_equal(buffer.bytes + length, "123", 3);
+            buffer_free(&buffer);
+        }
+}
+
+static void the_first_append_may_fail(void **state)
 {
     (void)state;
     for (int way = 0; way < 4; way++) {
         struct buffer buffer = BUFFER_EMPTY;
-        buffer_append_text(&buffer, "kept");
-        while (buffer.length < buffer.capacity)
-            buffer_append(&buffer, "x", 1);
-        size_t length = buffer.length;
         out_of_memory = true;
-        if (way == 0)
-            buffer_append(&buffer, "abc", 3);
-        else if (way == 1)
-            buffer_append_text(&buffer, "abc");
-        else if (way == 2)
-            buffer_append_number(&buffer, 123);
-        else
-            buffer_printf(&buffer, "%s", "abc");
+        append_123(&buffer, way);
         out_of_memory = false;
         assert_true(buffer.failed);
-        assert_int_equal(buffer.length, length);
-        assert_memory_equal(buffer.bytes, "kept", 4);
+        assert_int_equal(buffer.length, 0);
+        assert_null(buffer.bytes);
+        buffer_clear(&buffer);
+        append_123(&buffer, way);
+        assert_holds(&buffer, "123", 3);
         buffer_free(&buffer);
     }
 }
@@ -327,6 +368,7 @@ int main(void)
         cmocka_unit_test(want_of_memory_is_remembered),
 #ifdef OWN_REALLOC
         cmocka_unit_test(every_way_to_append_may_fail),
+        cmocka_unit_test(the_first_append_may_fail),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -195,9 +195,8 @@ static void system_clocks_tell_the_system_s_time(void **state)
     }
 }
 
-static void coarse_clocks_are_a_little_late(void **state)
+static void check_coarse_clocks(void)
 {
-    (void)state;
     const int64_t late_ns = 100 * CLOCK_NS_PER_MS; /* a tick is 10 ms at most */
     for (int tries = 0;; tries++) {
         assert_true(tries < 5); /* the wall clock may be set meanwhile, but not each time */
@@ -210,6 +209,22 @@ static void coarse_clocks_are_a_little_late(void **state)
     }
 }
 
+/* Over more time than they may be late, so that they must go on; and back they never go. */
+static void coarse_clocks_follow_a_little_late(void **state)
+{
+    (void)state;
+    const struct timespec pause = {.tv_nsec = 10 * CLOCK_NS_PER_MS};
+    int64_t end = now_ns(CLOCK_MONOTONIC) + 250 * CLOCK_NS_PER_MS, last = 0;
+    do {
+        check_coarse_clocks();
+        int64_t coarse = clock_monotonic_coarse_ns();
+        assert_true(coarse >= last);
+        last = coarse;
+        nanosleep(&pause, NULL);
+    } while (now_ns(CLOCK_MONOTONIC) < end);
+    check_coarse_clocks();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,7 +233,7 @@ int main(void)
         cmocka_unit_test(dates_follow_the_calendar),
         cmocka_unit_test(no_instant_writes_too_much),
         cmocka_unit_test(system_clocks_tell_the_system_s_time),
-        cmocka_unit_test(coarse_clocks_are_a_little_late),
+        cmocka_unit_test(coarse_clocks_follow_a_little_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
