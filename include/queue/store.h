@@ -15,7 +15,8 @@
  *   The store owns keys, groups and events. An event is one allocation, reference-counted: one reference of its key
  *   while it is stored, one of each batch that holds it; its bytes are never copied on the way out. A batch belongs
  *   to exactly one of: the group (it came back), the list of a push or return (on its way to a waiter), whoever is
- *   sending it. A waiter lives on the stack of the thread that waits.
+ *   sending it. A waiter lives on the stack of the thread that waits. A reservation is the caller's; it owns an event
+ *   that is not stored yet, and is a user of its key, which thus can't be forgotten.
  *
  * Locks, outermost first
  *   1  shard->mutex   the table of keys of one shard, key->users, the shard's highest forgotten id
@@ -31,9 +32,11 @@
  *   I4  group->cursor_event is the stored event whose id is group->cursor, or NULL when there is none
  *   I5  a group without cursor_event, delivery and waiter does not exist (what had come back to it has expired too,
  *       by I3); nor does a key without events, groups and users
- *   I6  memory_bytes is the sum of what events, keys, groups, returned batches and batches under way take
+ *   I6  memory_bytes is the sum of what events, keys, groups, reservations (with their events at their largest),
+ *       returned batches and batches under way take
  *   I7  ids of a key never go back: a shard remembers the highest id of any key it forgot, and a new key starts
  *       above that
+ *   I8  a key's ring has room for its events and one more for each of its reservations
  *
  * Memory
  *   Nothing takes the store beyond max_memory_bytes: STORE_FULL. A push is refused an eighth before that, which is
@@ -58,6 +61,7 @@ struct store;
 struct key;
 struct group;
 struct batch;
+struct store_reservation;
 
 struct store_options {
     struct clock clock;
@@ -136,13 +140,30 @@ struct batch_event {
 /* Returns a store, or NULL with errno. The options are copied. */
 struct store *store_create(const struct store_options *options);
 
-/* Frees the store with all that is in it. No waiter, no batch and no other thread may be left. Takes NULL. */
+/* Frees the store with all that is in it. No waiter, no batch, no reservation and no other thread may be left. Takes
+ * NULL. */
 void store_free(struct store *store);
 
 /* Stores `count` (1 or more) values under `key`, all or nothing, in order and with consecutive ids. For
  * STORE_OK fills `pushed`, whose batches the caller then delivers with store_deliver, under no lock. */
 enum store_result store_push(struct store *store, struct text key, const struct text *values, size_t count,
                              struct store_pushed *pushed);
+
+/* Makes sure that one value of at most `most_bytes` can be pushed under `key` later, whatever becomes of the memory
+ * meanwhile: for who first has to make something durable elsewhere. Refused as a push is. Several reservations of one
+ * key may be held at once, by any threads. STORE_OK: `*reservation` is the caller's, until exactly one of the following
+ * two ends it. It takes no place among the events: ids and times are given at the push. */
+enum store_result store_reserve(struct store *store, struct text key, size_t most_bytes,
+                                struct store_reservation **reservation);
+
+/* Pushes `value`, at most as long as was reserved, with what was reserved: can't fail. Frees the reservation, and what
+ * a shorter value leaves of it. Fills `pushed` as store_push does (for a waiter's batch nothing was reserved: as after
+ * store_push, it may end with WAIT_NO_MEMORY). */
+void store_push_reserved(struct store *store, struct store_reservation *reservation, struct text value,
+                         struct store_pushed *pushed);
+
+/* Gives back what was reserved, unused. */
+void store_unreserve(struct store *store, struct store_reservation *reservation);
 
 /* Takes what `group` of `key` has not consumed, at most `limit` events. STORE_OK: `*batch` is the caller's,
  * until it calls store_batch_consumed or store_batch_return. STORE_EMPTY: there is nothing, and nothing was

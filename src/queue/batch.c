@@ -24,29 +24,39 @@ void memory_release(struct store *store, size_t bytes)
     atomic_fetch_sub_explicit(&store->memory_bytes, bytes, memory_order_relaxed);
 }
 
-static size_t event_bytes(size_t length)
+size_t event_bytes(size_t length)
 {
     return sizeof(struct event) + length + ALLOCATION_OVERHEAD;
 }
 
-static enum store_result event_create(struct store *store, struct text value, struct event **created)
+enum store_result event_create(struct store *store, size_t length, struct event **created)
 {
-    if (value.length > UINT32_MAX)
+    if (length > UINT32_MAX)
         return STORE_FULL;
-    enum store_result result = memory_reserve(store, event_bytes(value.length), false);
+    enum store_result result = memory_reserve(store, event_bytes(length), false);
     if (result != STORE_OK)
         return result;
-    struct event *event = malloc(sizeof *event + value.length);
+    struct event *event = malloc(sizeof *event + length);
     if (event == NULL) {
-        memory_release(store, event_bytes(value.length));
+        memory_release(store, event_bytes(length));
         return STORE_NO_MEMORY;
     }
     LIST_INIT(&event->groups);
     atomic_init(&event->references, 1);
-    event->length = (uint32_t)value.length;
-    memcpy(event->value, value.bytes, value.length);
+    event->length = (uint32_t)length;
     *created = event;
     return STORE_OK;
+}
+
+struct event *event_shrink(struct event *event, size_t length)
+{
+    if (event->length == length)
+        return event;
+    event->length = (uint32_t)length;
+    struct event *smaller = realloc(event, sizeof *event + length);
+    if (smaller != NULL)
+        return smaller;
+    return event; /* it does as it is; but no allocator that is known refuses to make a block smaller */
 }
 
 enum store_result events_create(struct store *store, const struct text *values, size_t count,
@@ -55,11 +65,12 @@ enum store_result events_create(struct store *store, const struct text *values, 
     TAILQ_INIT(chain);
     for (size_t i = 0; i < count; i++) {
         struct event *event;
-        enum store_result result = event_create(store, values[i], &event);
+        enum store_result result = event_create(store, values[i].length, &event);
         if (result != STORE_OK) {
             events_discard(store, chain);
             return result;
         }
+        memcpy(event->value, values[i].bytes, values[i].length);
         TAILQ_INSERT_TAIL(chain, event, link);
     }
     return STORE_OK;

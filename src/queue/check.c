@@ -38,7 +38,23 @@ void key_check_locked(struct store *store, struct key *key)
     struct event *last = key->event_count == 0 ? NULL : key_event_locked(key, key->event_count - 1);
     REQUIRE(last == NULL || last->id == key->last_id);
     REQUIRE(key->event_count == 0 || key_event_locked(key, 0)->id == key->last_id - key->event_count + 1);
+    size_t wanted_places = key->event_count + key->reservation_count;
+    REQUIRE(key->ring_capacity >= wanted_places);
+    REQUIRE((key->ring_capacity > 0) == (wanted_places > 0));
     check_waiting_groups(store, key);
+}
+
+static void check_reservations(struct key *key, struct tally *tally)
+{
+    size_t count = 0;
+    struct store_reservation *reservation;
+    LIST_FOREACH (reservation, &key->reservations, link) {
+        REQUIRE(reservation->key == key);
+        tally->bytes += reservation_bytes(reservation);
+        count++;
+    }
+    REQUIRE(count == key->reservation_count);
+    REQUIRE(count <= key->users);
 }
 
 static void check_group(struct group *group, struct tally *tally)
@@ -77,9 +93,10 @@ static void check_key(struct store *store, struct key *key, struct tally *tally)
         struct event *event = key_event_locked(key, i);
         REQUIRE(event->id == key->last_id - key->event_count + 1 + i);
         REQUIRE(event->key == key);
-        tally->bytes += sizeof *event + event->length + ALLOCATION_OVERHEAD;
+        tally->bytes += event_bytes(event->length);
     }
     tally->events += key->event_count;
+    check_reservations(key, tally);
     struct table_link *link = NULL;
     while ((link = table_next(&key->groups, link)) != NULL)
         check_group(TABLE_ELEMENT(link, struct group, link), tally);

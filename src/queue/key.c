@@ -38,6 +38,7 @@ static enum store_result key_create_locked(struct store *store, struct shard *sh
     memcpy(key->name, name.bytes, name.length);
     pthread_mutex_init(&key->mutex, NULL);
     TAILQ_INIT(&key->waiting_groups);
+    LIST_INIT(&key->reservations);
     table_add(&shard->keys, &key->link, hash);
     *created = key;
     return STORE_OK;
@@ -137,10 +138,11 @@ size_t key_first_live_locked(const struct key *key, int64_t now)
     return low;
 }
 
+/* Makes room for `count` events beside those that are there and those for which room is reserved (I8). */
 static enum store_result ring_reserve(struct store *store, struct key *key, size_t count)
 {
     size_t capacity = key->ring_capacity == 0 ? SMALLEST_RING : key->ring_capacity;
-    while (capacity - key->event_count < count)
+    while (capacity - key->event_count - key->reservation_count < count)
         capacity *= 2;
     if (capacity == key->ring_capacity)
         return STORE_OK;
@@ -163,12 +165,9 @@ static enum store_result ring_reserve(struct store *store, struct key *key, size
     return STORE_OK;
 }
 
-enum store_result key_append_locked(struct store *store, struct key *key, struct event_list *chain,
-                                    size_t count)
+/* Stores a chain of events for which the ring has room. */
+static void append(struct store *store, struct key *key, struct event_list *chain, size_t count)
 {
-    enum store_result result = ring_reserve(store, key, count);
-    if (result != STORE_OK)
-        return result;
     int64_t expires_at = store_now(store) + store->options.ttl_ns;
     int64_t wall_ms = store->options.clock.wall_ms(store->options.clock.context);
     struct event *event;
@@ -184,19 +183,61 @@ enum store_result key_append_locked(struct store *store, struct key *key, struct
     TAILQ_CONCAT(&expiry->events, chain, link);
     expiry->count += count;
     pthread_mutex_unlock(&expiry->mutex);
+}
+
+enum store_result key_append_locked(struct store *store, struct key *key, struct event_list *chain,
+                                    size_t count)
+{
+    enum store_result result = ring_reserve(store, key, count);
+    if (result == STORE_OK)
+        append(store, key, chain, count);
+    return result;
+}
+
+enum store_result key_reserve_locked(struct store *store, struct key *key,
+                                     struct store_reservation *reservation)
+{
+    enum store_result result = ring_reserve(store, key, 1);
+    if (result != STORE_OK)
+        return result;
+    LIST_INSERT_HEAD(&key->reservations, reservation, link);
+    key->reservation_count++;
     return STORE_OK;
+}
+
+static void ring_free_if_unused(struct key *key)
+{
+    if (key->event_count > 0 || key->reservation_count > 0)
+        return;
+    free(key->ring);
+    key->ring = NULL;
+    key->ring_capacity = 0;
+    key->ring_first = 0;
+}
+
+void key_unreserve_locked(struct store *store, struct key *key, struct store_reservation *reservation)
+{
+    LIST_REMOVE(reservation, link);
+    key->reservation_count--;
+    ring_free_if_unused(key);
+    key_account_locked(store, key);
+}
+
+void key_append_reserved_locked(struct store *store, struct key *key, struct store_reservation *reservation,
+                                struct event *event)
+{
+    struct event_list chain = TAILQ_HEAD_INITIALIZER(chain);
+    TAILQ_INSERT_TAIL(&chain, event, link);
+    LIST_REMOVE(reservation, link);
+    key->reservation_count--;
+    append(store, key, &chain, 1);
 }
 
 static void ring_drop_front(struct key *key, size_t count)
 {
     key->ring_first = (key->ring_first + count) & (key->ring_capacity - 1);
     key->event_count -= count;
-    if (key->event_count == 0) {
-        free(key->ring);
-        key->ring = NULL;
-        key->ring_capacity = 0;
-        key->ring_first = 0;
-    }
+    ring_free_if_unused(key);
 }
 
 /* Ends what stands on an event that goes. */

@@ -74,6 +74,13 @@ static size_t serve_waiting_groups(struct store *store, struct key *key, struct 
     return count;
 }
 
+void push_finish_locked(struct store *store, struct key *key, struct store_pushed *pushed)
+{
+    pushed->last_id = key->last_id;
+    STAILQ_INIT(&pushed->batches);
+    pushed->batch_count = serve_waiting_groups(store, key, &pushed->batches);
+}
+
 enum store_result store_push(struct store *store, struct text key_name, const struct text *values,
                              size_t count, struct store_pushed *pushed)
 {
@@ -86,11 +93,8 @@ enum store_result store_push(struct store *store, struct text key_name, const st
     if (result == STORE_OK) {
         key_lock(key);
         result = key_append_locked(store, key, &chain, count);
-        if (result == STORE_OK) {
-            pushed->last_id = key->last_id;
-            STAILQ_INIT(&pushed->batches);
-            pushed->batch_count = serve_waiting_groups(store, key, &pushed->batches);
-        }
+        if (result == STORE_OK)
+            push_finish_locked(store, key, pushed);
         key_unlock(store, key);
         key_release(store, key);
     }

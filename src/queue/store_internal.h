@@ -22,6 +22,7 @@ enum {
 LIST_HEAD(group_list, group);
 TAILQ_HEAD(event_list, event);
 TAILQ_HEAD(returned_list, batch);
+LIST_HEAD(reservation_list, store_reservation);
 
 struct event {
     uint64_t id;
@@ -63,6 +64,8 @@ struct key {
     struct table groups;
     TAILQ_HEAD(waiting_group_list, group) waiting_groups; /* those with waiters */
     size_t accounted_bytes; /* the ring and the buckets, as memory_bytes knows them */
+    struct reservation_list reservations;
+    uint32_t reservation_count;
     uint8_t name_length;
     char name[];
 };
@@ -79,6 +82,14 @@ struct group {
     TAILQ_ENTRY(group) waiting_link;
     uint8_t name_length;
     char name[];
+};
+
+/* Never changes but for its link. */
+struct store_reservation {
+    struct key *key;     /* of which it is a user */
+    struct event *event; /* with room for `most_bytes` */
+    size_t most_bytes;
+    LIST_ENTRY(store_reservation) link; /* key->mutex */
 };
 
 struct batch {
@@ -111,11 +122,16 @@ struct store {
 enum store_result memory_reserve(struct store *store, size_t bytes, bool consumer);
 void memory_release(struct store *store, size_t bytes);
 
-/* Makes a chain of unstored events with one reference each. */
+/* Makes an unstored event with one reference, and with room for a value of `length` to be written. */
+enum store_result event_create(struct store *store, size_t length, struct event **created);
+/* Makes an unstored event's room smaller, which may move it. The account is the caller's. */
+struct event *event_shrink(struct event *event, size_t length);
+/* Makes a chain of unstored events, as above, and copies the values into them. */
 enum store_result events_create(struct store *store, const struct text *values, size_t count,
                                 struct event_list *chain);
 void events_discard(struct store *store, struct event_list *chain);
 void event_unreference(struct store *store, struct event *event);
+size_t event_bytes(size_t length);
 
 enum store_result batch_create(struct store *store, struct group *group, size_t capacity,
                                struct batch **created);
@@ -147,6 +163,13 @@ size_t key_first_live_locked(const struct key *key, int64_t now);
 /* Stores a chain of events; their ids and times are set here. */
 enum store_result key_append_locked(struct store *store, struct key *key, struct event_list *chain,
                                     size_t count);
+/* Keeps a place in the ring for the reservation's event, and gives it up again. */
+enum store_result key_reserve_locked(struct store *store, struct key *key,
+                                     struct store_reservation *reservation);
+void key_unreserve_locked(struct store *store, struct key *key, struct store_reservation *reservation);
+/* Stores the reservation's event, `event`, in the place that was kept. Can't fail. */
+void key_append_reserved_locked(struct store *store, struct key *key, struct store_reservation *reservation,
+                                struct event *event);
 /* Takes at most `limit` expired events out, with the groups that end with them, and adds them to `purged`:
  * the caller drops their references (events_discard) when it has unlocked the key, so that nobody waits for
  * that. */
@@ -180,6 +203,14 @@ size_t group_serve_waiters_locked(struct store *store, struct group *group, int6
 void group_return_locked(struct store *store, struct batch *batch, int64_t now);
 size_t group_bytes(const struct group *group);
 
+/* --- reservations: reservation.c --- */
+
+size_t reservation_bytes(const struct store_reservation *reservation);
+
+/* --- what pushes and waits share: store.c --- */
+
+/* Tells of what has just been appended, and makes batches of it for those who wait (I1). */
+void push_finish_locked(struct store *store, struct key *key, struct store_pushed *pushed);
 /* Ends a wait and wakes its thread. */
 void waiter_finish(struct waiter *waiter, enum wait_outcome outcome);
 

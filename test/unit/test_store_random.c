@@ -1,12 +1,19 @@
 /* The store against a model that is plain to see: a list of events, and for each group the events it has not
- * consumed. A long random run of pushes, takes, returns and steps of the clock must agree with it at every
+ * consumed. A long random run of pushes, reservations, takes, returns and steps of the clock must agree with it at every
  * step; then the same with many threads, where for every group each event must come exactly once and each
  * producer's events in order. */
 #include "store_kit.h"
 
 #include <pthread.h>
 
-enum { PLENTY = 64 * 1024 * 1024, STEPS = 20000, MODEL_EVENTS = 4096, MODEL_GROUPS = 3, OPEN_BATCHES = 8 };
+enum {
+    PLENTY = 64 * 1024 * 1024,
+    STEPS = 20000,
+    MODEL_EVENTS = 4096,
+    MODEL_GROUPS = 3,
+    OPEN_BATCHES = 8,
+    RESERVATIONS = 6
+};
 
 struct model_event {
     uint64_t id;
@@ -19,12 +26,19 @@ struct open_batch {
     int group;
 };
 
+struct held_reservation {
+    struct store_reservation *reservation;
+    size_t most_bytes;
+};
+
 struct model {
     struct store_kit kit;
     uint64_t random;
     struct model_event events[MODEL_EVENTS];
     size_t event_count;
+    uint64_t last_id;
     struct open_batch open[OPEN_BATCHES];
+    struct held_reservation held[RESERVATIONS];
 };
 
 static unsigned draw(uint64_t *random, unsigned below)
@@ -52,13 +66,42 @@ static struct model_event *model_find(struct model *model, uint64_t id)
     return NULL;
 }
 
-static void model_push(struct model *model)
+/* Ids go on by one even when the key has been forgotten meanwhile: it is the only one of its shard. */
+static void model_add(struct model *model, uint64_t id)
 {
-    if (model->event_count == MODEL_EVENTS)
-        return;
-    uint64_t id = kit_push(&model->kit, "a", "1");
+    assert_int_equal(id, ++model->last_id);
     int64_t expires_at = kit_now(&model->kit) + SECONDS(KIT_TTL_SECONDS);
     model->events[model->event_count++] = (struct model_event){.id = id, .expires_at = expires_at};
+}
+
+static void model_push(struct model *model)
+{
+    if (model->event_count < MODEL_EVENTS)
+        model_add(model, kit_push(&model->kit, "a", "1"));
+}
+
+static void model_reserve(struct model *model, struct held_reservation *held)
+{
+    held->most_bytes = draw(&model->random, 300);
+    assert_int_equal(store_reserve(model->kit.store, TEXT("a"), held->most_bytes, &held->reservation),
+                     STORE_OK);
+}
+
+/* Ends a reservation in one of the two ways. */
+static void model_end_reservation(struct model *model, struct held_reservation *held)
+{
+    if (model->event_count < MODEL_EVENTS && draw(&model->random, 3) > 0) {
+        char value[300];
+        size_t length = draw(&model->random, (unsigned)held->most_bytes + 1);
+        struct store_pushed pushed;
+        memset(value, '1', sizeof value);
+        store_push_reserved(model->kit.store, held->reservation, (struct text){value, length}, &pushed);
+        assert_int_equal(pushed.batch_count, 0);
+        model_add(model, pushed.last_id);
+    } else {
+        store_unreserve(model->kit.store, held->reservation);
+    }
+    held->reservation = NULL;
 }
 
 /* What the group should get now, in order: the ids, at most `limit`. */
@@ -119,13 +162,15 @@ static void model_forget_expired(struct model *model)
 static void model_step(struct model *model)
 {
     struct open_batch *open = &model->open[draw(&model->random, OPEN_BATCHES)];
-    switch (draw(&model->random, 8)) {
+    struct held_reservation *held = &model->held[draw(&model->random, RESERVATIONS)];
+    switch (draw(&model->random, 11)) {
     case 0:
-        kit_pass(&model->kit, SECONDS(draw(&model->random, 10)));
+        /* Now and then everything expires. */
+        kit_pass(&model->kit, SECONDS(draw(&model->random, draw(&model->random, 16) == 0 ? 1000 : 10)));
         model_forget_expired(model);
         break;
     case 1:
-        store_reap(model->kit.store, draw(&model->random, 4));
+        store_reap(model->kit.store, draw(&model->random, 4) == 0 ? SIZE_MAX : draw(&model->random, 4));
         break;
     case 2:
     case 3:
@@ -136,6 +181,14 @@ static void model_step(struct model *model)
     case 5:
         if (open->batch == NULL)
             model_take(model, open);
+        break;
+    case 6:
+    case 7:
+    case 8:
+        if (held->reservation == NULL)
+            model_reserve(model, held);
+        else
+            model_end_reservation(model, held);
         break;
     default:
         model_push(model);
@@ -157,6 +210,10 @@ static void a_random_run_agrees_with_the_model(void **state)
         for (int i = 0; i < OPEN_BATCHES; i++) {
             if (model->open[i].batch != NULL)
                 model_finish(model, &model->open[i]);
+        }
+        for (int i = 0; i < RESERVATIONS; i++) {
+            if (model->held[i].reservation != NULL)
+                model_end_reservation(model, &model->held[i]);
         }
         kit_end(&model->kit);
         free(model);
@@ -215,19 +272,34 @@ static enum delivery crowd_deliver(void *context, struct batch *batch)
     return DELIVERY_TAKEN;
 }
 
+/* Pushes, or reserves first; now and then in vain. */
+static void produce_one(struct member *member, struct text key, struct text value)
+{
+    struct store *store = member->crowd->kit.store;
+    struct store_reservation *reservation;
+    struct store_pushed pushed;
+    unsigned way = draw(&member->random, 3);
+    if (way == 0) {
+        assert_int_equal(store_reserve(store, key, 1000, &reservation), STORE_OK);
+        store_unreserve(store, reservation);
+    }
+    if (way == 1) {
+        assert_int_equal(store_reserve(store, key, 32, &reservation), STORE_OK);
+        store_push_reserved(store, reservation, value, &pushed);
+    } else {
+        assert_int_equal(store_push(store, key, &value, 1, &pushed), STORE_OK);
+    }
+    kit_deliver(store, &pushed.batches);
+}
+
 static void *produce(void *context)
 {
     struct member *member = context;
     for (int i = 0; i < PUSHES; i++) {
         for (int key = 0; key < KEYS; key++) {
             char text[32];
-            struct store_pushed pushed;
             snprintf(text, sizeof text, "%d.%d", member->number, i);
-            struct text value = text_from(text);
-            assert_int_equal(
-                store_push(member->crowd->kit.store, text_from(crowd_keys[key]), &value, 1, &pushed),
-                STORE_OK);
-            kit_deliver(member->crowd->kit.store, &pushed.batches);
+            produce_one(member, text_from(crowd_keys[key]), text_from(text));
         }
     }
     atomic_fetch_sub(&member->crowd->producers_left, 1);
