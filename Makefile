@@ -12,10 +12,10 @@ SANITIZE ?=
 PREFIX ?= /usr/local
 ARGS ?=
 
-CPPFLAGS := -D_GNU_SOURCE -Iinclude -Isrc
+CPPFLAGS := -D_GNU_SOURCE -Iinclude -Isrc -isystem /usr/include/postgresql
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 CFLAGS ?= -O2 -g
-LIBRARIES := -lhttp_parser -lyajl
+LIBRARIES := -lhttp_parser -lyajl -lsqlite3 -lpq
 
 OUT := build
 ifneq ($(CC),gcc)
@@ -39,7 +39,8 @@ LINK = $(CC) -pthread $(CFLAGS) $(WHOLE_PROGRAM) $(SANITIZER) $(LDFLAGS)
 SOURCES := $(wildcard src/*.c src/*/*.c)
 OBJECTS := $(SOURCES:%.c=$(OUT)/objects/%.o)
 MODULES := $(filter-out $(OUT)/objects/src/main.o,$(OBJECTS))
-KIT := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/blackbox/kit*.c))
+SHARED_KIT := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/*.c))
+KIT := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/blackbox/kit*.c)) $(SHARED_KIT)
 UNIT_TESTS := $(patsubst test/unit/%.c,$(OUT)/test/%,$(wildcard test/unit/test_*.c))
 BLACKBOX_TESTS := $(patsubst test/blackbox/%.c,$(OUT)/test/%,$(wildcard test/blackbox/test_*.c))
 BENCHES := $(patsubst bench/%.c,$(OUT)/bench/%,$(filter-out bench/common.c,$(wildcard bench/*.c)))
@@ -48,8 +49,9 @@ C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 # cppcheck reads no system headers, but must know these macros.
 QUEUE_HEADER = $(shell $(CC) -E -M -include sys/queue.h -x c /dev/null | grep -o '/[^ ]*/sys/queue.h')
 
-BUILD_PACKAGES := gcc libc6-dev libhttp-parser-dev libyajl-dev
-TEST_PACKAGES := libcmocka-dev
+BUILD_PACKAGES := gcc libc6-dev libhttp-parser-dev libyajl-dev libsqlite3-dev libpq-dev
+# A server for the tests to start by themselves, and a client of the browsers' kind.
+TEST_PACKAGES := libcmocka-dev postgresql nodejs node-eventsource
 ifneq ($(CC),gcc)
 BUILD_PACKAGES += $(CC) libclang-rt-dev llvm
 endif
@@ -85,13 +87,13 @@ $(OUT)/objects/%.o: %.c
 	@echo "$(CC) $<"
 	@$(COMPILE) -c $< -o $@
 
-$(UNIT_TESTS): $(OUT)/test/%: $(OUT)/objects/test/unit/%.o $(MODULES)
+$(UNIT_TESTS): $(OUT)/test/%: $(OUT)/objects/test/unit/%.o $(MODULES) $(SHARED_KIT)
 	@mkdir -p $(@D)
 	@$(LINK) $^ $(LIBRARIES) -lcmocka -o $@
 
 $(BLACKBOX_TESTS): $(OUT)/test/%: $(OUT)/objects/test/blackbox/%.o $(KIT)
 	@mkdir -p $(@D)
-	@$(LINK) $^ -lcmocka -o $@
+	@$(LINK) $^ -lcmocka -lpq -lsqlite3 -o $@
 
 $(BENCHES): $(OUT)/bench/%: $(OUT)/objects/bench/%.o $(OUT)/objects/bench/common.o
 	@mkdir -p $(@D)
@@ -138,4 +140,4 @@ test-packages:
 lint-packages:
 	$(call install_packages,$(LINT_PACKAGES))
 
--include $(OBJECTS:.o=.d) $(KIT:.o=.d) $(wildcard $(OUT)/objects/test/*/*.d $(OUT)/objects/bench/*.d)
+-include $(OBJECTS:.o=.d) $(KIT:.o=.d) $(wildcard $(OUT)/objects/test/*.d $(OUT)/objects/test/*/*.d $(OUT)/objects/bench/*.d)

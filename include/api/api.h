@@ -22,6 +22,21 @@ void api_common_headers(const struct access_rules *access, struct buffer *header
 route_handler api_push;
 route_handler api_blocking_get;
 
+/* publish.c */
+route_handler api_publish;
+struct publisher *publisher_create(struct server *server); /* NULL with errno */
+void publisher_free(struct publisher *publisher);          /* takes NULL */
+
+/* notifications.c */
+route_handler api_subscribe;
+route_handler api_unsubscribe;
+route_handler api_subscriptions;
+route_handler api_history;
+
+/* stream.c */
+route_handler api_stream;
+route_handler api_active_connections;
+
 /* health.c */
 route_handler api_health;
 route_handler api_healthz;

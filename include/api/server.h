@@ -11,6 +11,8 @@
 #include "net/http_server.h"
 #include "queue/reaper.h"
 #include "queue/store.h"
+#include "storage/storage.h"
+#include "stream/hub.h"
 
 #include <stdint.h>
 
@@ -23,10 +25,15 @@ struct access_rules {
     bool insecure; /* said by the operator: no token, and yet open to others */
 };
 
+struct publisher;
+
 struct server {
     struct log log;
     struct store *store;
     struct reaper *reaper;
+    struct storage *storage;
+    struct hub *hub;
+    struct publisher *publisher;
     struct http_server *http;
     struct access_rules access;
     int64_t longest_wait_ns;

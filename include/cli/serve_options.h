@@ -21,6 +21,8 @@ struct serve_options {
     uint16_t port;
     bool port_is_named;
     const char *port_file;
+    const char *database;
+    int64_t heartbeat_ns;
     int64_t ttl_ns;
     int64_t wait_ns;
     uint64_t threads;

@@ -30,9 +30,10 @@ struct route {
     enum request_method method;
     const char *path;
     route_handler *handle;
-    uint64_t max_body; /* bytes; 0: the server's own limit */
-    bool open;         /* needs no token */
-    bool without_head; /* a GET that HEAD makes no sense for */
+    uint64_t max_body;   /* bytes; 0: the server's own limit */
+    bool open;           /* needs no token */
+    bool without_head;   /* a GET that HEAD makes no sense for */
+    bool token_in_query; /* takes ?access_token= too, as browsers can't set headers for it */
 };
 
 struct http_server_options {

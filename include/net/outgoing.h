@@ -24,6 +24,7 @@ enum outgoing_result {
     OUTGOING_WHOLE,   /* the network has taken everything; the source is closed */
     OUTGOING_BLOCKED, /* the socket takes no more for now */
     OUTGOING_YIELDED, /* it would take more, but others come first */
+    OUTGOING_IDLE,    /* an endless source has nothing for now */
     OUTGOING_FAILED,  /* the connection is broken */
 };
 
@@ -33,6 +34,9 @@ enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing);
 /* Copies an answer that was begun from borrowed memory to the heap. Returns NULL without memory; the source
  * then stays with the caller's outgoing. */
 struct outgoing *outgoing_keep(const struct outgoing *outgoing);
+
+/* Frees the bytes before the source of an outgoing that was kept, when they are sent. */
+void outgoing_forget_head(struct outgoing *outgoing);
 
 /* Closes the source, if there is one, as not handed over. */
 void outgoing_abandon(struct outgoing *outgoing);

@@ -1,7 +1,7 @@
 /* A response as handlers fill it. Only the server writes to the socket.
  *
  * A handler appends its body to `body` (memory of the worker's, empty at the start), or sets `source`, from
- * which the body is sent in pieces without a copy. It belongs to the thread that serves the request.
+ * which the body is sent in pieces without a copy. An endless source may be preceded by a `body`. It belongs to the thread that serves the request.
  */
 #ifndef NET_RESPONSE_H
 #define NET_RESPONSE_H
@@ -18,7 +18,17 @@ struct body_source {
     const struct body_source_operations *operations; /* NULL: there is none */
     void *state;
     uint64_t length; /* in all */
+    bool endless;    /* no length; the body ends with the connection (net/streaming.h) */
 };
+
+/* What an endless body says when it has nothing to fill with. */
+enum body_more {
+    BODY_MORE, /* now it has */
+    BODY_IDLE, /* somebody will wake it */
+    BODY_END,  /* that was all: the connection is closed */
+};
+
+struct worker;
 
 struct body_source_operations {
     /* Points at most `count` vectors to the next bytes that are still to be sent, and returns how many it
@@ -29,12 +39,16 @@ struct body_source_operations {
     /* The end: either all bytes were handed to the network (`whole`), or no more will be. Called once, under
      * no lock. */
     void (*close)(void *state, bool whole);
+    /* Of endless bodies: called when `fill` had nothing. It may block (net/blocking.h) when `worker` is not NULL, and must
+     * not when it is. */
+    enum body_more (*more)(void *state, struct worker *worker);
 };
 
 enum response_kind {
     RESPONSE_ANSWER,    /* to be written */
     RESPONSE_WRITTEN,   /* somebody else has written it whole (net/waiting.h) */
     RESPONSE_ELSEWHERE, /* somebody else has begun to write it; the connection is out of our hands */
+    RESPONSE_DEFERRED,  /* somebody else will write it (net/deferred.h) */
     RESPONSE_HANG_UP,   /* nobody is there to answer to */
 };
 

@@ -8,10 +8,13 @@
  * program's: only a token keeps it out.
  */
 #include "api/api.h"
+#include "net/query.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
+
+enum { TOKEN_BYTES = 4096 };
 
 /* Takes `prefix` off. Returns false when the text does not begin with it, in any case of letters. */
 static bool skip_prefix(struct text *text, struct text prefix)
@@ -65,6 +68,16 @@ static bool is_foreign(const struct access_rules *access, const struct request *
     return text_equals_ignoring_case(request->headers[HEADER_SEC_FETCH_SITE], TEXT("cross-site"));
 }
 
+/* Only where the client can't do better: addresses end up in the logs of others. */
+static bool has_token_in_query(const struct access_rules *access, const struct request *request)
+{
+    char given[TOKEN_BYTES];
+    size_t length = 0;
+    return query_is_valid(request->query) &&
+           query_find(request->query, "access_token", given, sizeof given, &length) == QUERY_FOUND &&
+           text_equals_in_constant_time(access->token, (struct text){.bytes = given, .length = length});
+}
+
 static bool has_token(const struct access_rules *access, const struct request *request)
 {
     struct text given = request->headers[HEADER_AUTHORIZATION];
@@ -101,7 +114,9 @@ bool api_admit(void *context, const struct request *request, const struct route 
         return false;
     }
     bool open = route != NULL && route->open;
-    if (access->token.length > 0 && !open && !has_token(access, request)) {
+    bool in_query = route != NULL && route->token_in_query;
+    if (access->token.length > 0 && !open && !has_token(access, request) &&
+        !(in_query && has_token_in_query(access, request))) {
         response_error(response, 401, "this server needs the header Authorization: Bearer TOKEN");
         return false;
     }

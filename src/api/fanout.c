@@ -78,19 +78,37 @@ static void deliver_at_once(struct server *server, struct batch_list *batches)
     store_wake(&done);
 }
 
-void fanout_after(struct server *server, struct response *response, struct store_pushed *pushed)
+static struct fanout *create(struct server *server, struct store_pushed *pushed)
 {
     struct fanout *fanout = malloc(sizeof *fanout);
     if (fanout == NULL) {
         deliver_at_once(server, &pushed->batches);
-        return;
+        return NULL;
     }
     *fanout = (struct fanout){.server = server, .parts_left = 1};
     pthread_mutex_init(&fanout->mutex, NULL);
     STAILQ_INIT(&fanout->batches);
     TAILQ_INIT(&fanout->done);
     STAILQ_CONCAT(&fanout->batches, &pushed->batches);
+    return fanout;
+}
+
+void fanout_after(struct server *server, struct response *response, struct store_pushed *pushed)
+{
+    struct fanout *fanout = create(server, pushed);
+    if (fanout == NULL)
+        return;
     response->after = deliver;
     response->after_context = fanout;
     response->after_is_long = pushed->batch_count > FEW_DELIVERIES;
+}
+
+void fanout_later(struct server *server, struct store_pushed *pushed)
+{
+    struct fanout *fanout = create(server, pushed);
+    if (fanout == NULL)
+        return;
+    while (!STAILQ_EMPTY(&fanout->batches) && submit_part(fanout) == 0)
+        continue;
+    deliver_part(fanout, &fanout->batches); /* what there was no memory for */
 }

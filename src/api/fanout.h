@@ -15,4 +15,7 @@
  * that. Takes them over. */
 void fanout_after(struct server *server, struct response *response, struct store_pushed *pushed);
 
+/* Has the batches delivered by workers, when no response is being made. Takes them over. */
+void fanout_later(struct server *server, struct store_pushed *pushed);
+
 #endif

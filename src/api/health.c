@@ -25,14 +25,19 @@ void api_health(void *context, struct request *request, struct response *respons
     struct connection_counts connections = http_server_connections(server->http);
     struct store_counts counts = store_counts(server->store);
     struct buffer *body = response->body;
-    response_json(response, 200);
-    buffer_printf(body, "{\"status\":\"OK\",\"version\":\"%s\",\"uptime_seconds\":%lld,",
-                  EVENT_SYNCER_VERSION,
+    bool available = storage_is_available(server->storage);
+    response_json(response, available ? 200 : 503);
+    if (!available)
+        response_header(response, "Retry-After", TEXT("1"));
+    buffer_printf(body, "{\"status\":\"%s\",\"version\":\"%s\",\"uptime_seconds\":%lld,",
+                  available ? "OK" : "database not available", EVENT_SYNCER_VERSION,
                   (long long)((clock_monotonic_ns() - server->started_at) / CLOCK_NS_PER_SECOND));
     append_pool(body, &pool);
     buffer_printf(body, ",\"connections\":{\"open\":%u,\"max\":%u},", connections.open, connections.max);
     append_queue(body, &counts, server->max_memory_bytes);
-    buffer_append_text(body, "}");
+    buffer_printf(body, ",\"streams\":%zu,\"database\":{\"engine\":\"%s\",\"state\":\"%s\"}}",
+                  hub_stream_count(server->hub), storage_engine_name(server->storage),
+                  available ? "available" : "away");
     response_header(response, "Cache-Control", TEXT("no-store"));
 }
 

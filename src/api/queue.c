@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/batch_body.h"
 #include "api/fanout.h"
+#include "api/json_body.h"
 #include "api/parameters.h"
 #include "base/json.h"
 #include "net/media_type.h"
@@ -10,14 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { JSON_DEPTH = 1000 };
-
 static void answer_unavailable(struct response *response, enum store_result result)
 {
     if (result == STORE_FULL)
         response_error(response, 503, "the memory for events is full");
     else
-        response_error(response, 503, "the server is out of memory");
+        answer_out_of_memory(response);
 }
 
 /* --- push --- */
@@ -49,28 +48,9 @@ static void push_values(struct server *server, struct text key, const struct val
         fanout_after(server, response, &pushed);
 }
 
-/* Answers 400 or 503 for anything but one valid JSON value. `first_line` is where the text begins in the
- * body. */
-static int check_json(struct text json, size_t first_line, struct response *response)
-{
-    struct json_error error;
-    switch (json_check(json, JSON_DEPTH, &error)) {
-    case JSON_VALID:
-        return 0;
-    case JSON_INVALID:
-        response_error(response, 400, "the body is not valid JSON: line %zu, column %zu: %s",
-                       first_line + error.line - 1, error.column, error.reason);
-        break;
-    case JSON_NO_MEMORY:
-        answer_unavailable(response, STORE_NO_MEMORY);
-        break;
-    }
-    return -1;
-}
-
 static void push_json(struct server *server, struct text key, struct text body, struct response *response)
 {
-    if (check_json(body, 1, response) == 0)
+    if (json_body_check(body, 1, response) == 0)
         push_values(server, key, &(struct values){.items = &body, .count = 1}, response);
 }
 
@@ -117,7 +97,7 @@ static int collect_lines(struct text body, struct values *values, struct respons
         struct text line = line_content(text_cut(&body, '\n'));
         if (line.length == 0)
             continue;
-        if (check_json(line, line_number, response) != 0)
+        if (json_body_check(line, line_number, response) != 0)
             return -1;
         values->items[values->count++] = line;
     }

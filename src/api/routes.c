@@ -4,6 +4,17 @@
 const struct route api_routes[] = {
     {.method = METHOD_POST, .path = "/push", .handle = api_push},
     {.method = METHOD_GET, .path = "/blocking-get", .handle = api_blocking_get, .without_head = true},
+    {.method = METHOD_POST, .path = "/api/events/publish", .handle = api_publish},
+    {.method = METHOD_POST, .path = "/api/events/channels/subscribe", .handle = api_subscribe},
+    {.method = METHOD_POST, .path = "/api/events/channels/unsubscribe", .handle = api_unsubscribe},
+    {.method = METHOD_GET, .path = "/api/events/channels/list", .handle = api_subscriptions},
+    {.method = METHOD_GET, .path = "/api/events/history", .handle = api_history},
+    {.method = METHOD_GET, .path = "/api/events/active-connections", .handle = api_active_connections},
+    {.method = METHOD_GET,
+     .path = "/api/events/stream",
+     .handle = api_stream,
+     .without_head = true,
+     .token_in_query = true},
     {.method = METHOD_GET, .path = "/health", .handle = api_health, .open = true},
     {.method = METHOD_GET, .path = "/healthz", .handle = api_healthz, .open = true},
 };

@@ -1,5 +1,6 @@
 /* The command `serve`: puts a server together, waits for a signal, takes it apart. */
 #include "api/api.h"
+#include "api/stream.h"
 #include "base/clock.h"
 #include "cli/commands.h"
 #include "cli/serve_options.h"
@@ -15,7 +16,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { STOP_SECONDS = 8, MOST_ARENAS = 8 };
+enum {
+    STOP_SECONDS = 8,
+    MOST_ARENAS = 8,
+    STREAMS_PART = 8, /* of --max-memory, for events that wait in streams */
+};
 
 /* The signals that stop the server, blocked in all threads, so that only main takes them. */
 static sigset_t stop_signals(void)
@@ -70,6 +75,62 @@ static int create_store(struct server *server, const struct serve_options *optio
     if (server->store != NULL)
         server->reaper = reaper_start(server->store);
     if (server->reaper != NULL)
+        return 0;
+    fprintf(stderr, "event-syncer: can't start: %s\n", strerror(errno));
+    return -1;
+}
+
+static void on_news(void *context)
+{
+    struct server *server = context;
+    hub_look(server->hub);
+}
+
+static void on_unsubscribed(void *context, struct text user, struct text channel)
+{
+    struct server *server = context;
+    (void)channel;
+    hub_recheck(server->hub, user);
+}
+
+/* Makes the hub, which runs later, and opens the database. */
+static int create_storage(struct server *server, const struct serve_options *options)
+{
+    struct hub_options hub_options = {
+        .heartbeat_ns = options->heartbeat_ns,
+        .max_queued_bytes = options->max_memory / STREAMS_PART,
+        .log = &server->log,
+        .wake = stream_wake_all,
+        .resume = stream_resume,
+        .context = server,
+    };
+    server->hub = hub_create(&hub_options);
+    server->publisher = publisher_create(server);
+    if (server->hub == NULL || server->publisher == NULL) {
+        fprintf(stderr, "event-syncer: can't start: %s\n", strerror(errno));
+        return -1;
+    }
+    struct storage_options storage_options = {
+        .url = options->database,
+        .log = &server->log,
+        .watcher = {.news = on_news, .unsubscribed = on_unsubscribed, .context = server},
+    };
+    char reason[STORAGE_REASON_BYTES];
+    server->storage = storage_open(&storage_options, reason);
+    if (server->storage == NULL)
+        fprintf(stderr, "event-syncer: can't use the database: %s\n", reason);
+    return server->storage == NULL ? -1 : 0;
+}
+
+static int start_hub(struct server *server)
+{
+    uint64_t newest_id = 0;
+    if (storage_newest_id(server->storage, &newest_id, clock_monotonic_ns() + STORAGE_CALL_NS) !=
+        STORAGE_OK) {
+        fprintf(stderr, "event-syncer: the database can't be read\n");
+        return -1;
+    }
+    if (hub_start(server->hub, server->storage, newest_id) == 0)
         return 0;
     fprintf(stderr, "event-syncer: can't start: %s\n", strerror(errno));
     return -1;
@@ -170,7 +231,14 @@ static int run(struct server *server, const struct serve_options *options)
 
 static void free_server(struct server *server, bool served)
 {
+    /* The writer's last words may become jobs of the pool, and a replay reads the database until its worker ends. */
+    storage_stop(server->storage);
+    if (server->hub != NULL)
+        hub_stop(server->hub);
     http_server_free(server->http);
+    storage_close(server->storage);
+    hub_free(server->hub);
+    publisher_free(server->publisher);
     uint64_t stored = server->store == NULL ? 0 : store_count_live(server->store);
     reaper_stop(server->reaper);
     /* The end of the process frees the events all at once; one by one, gigabytes of small ones would take
@@ -197,7 +265,8 @@ static int serve(const struct serve_options *options)
     api_common_headers(&server.access, &common_headers);
     struct text headers = {.bytes = common_headers.bytes, .length = common_headers.length};
     prepare_process(options);
-    bool served = create_store(&server, options) == 0 && create_http(&server, options, headers) == 0 &&
+    bool served = create_store(&server, options) == 0 && create_storage(&server, options) == 0 &&
+                  create_http(&server, options, headers) == 0 && start_hub(&server) == 0 &&
                   run(&server, options) == 0;
     free_server(&server, served);
     buffer_free(&common_headers);

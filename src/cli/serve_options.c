@@ -100,6 +100,17 @@ static int set_port_file(struct serve_options *options, const char *value)
     return value[0] == '\0' ? fail("--port-file takes the name of a file") : 0;
 }
 
+static int set_database(struct serve_options *options, const char *value)
+{
+    options->database = value;
+    return value[0] == '\0' ? fail("--database takes sqlite:FILE or postgres://...") : 0;
+}
+
+static int set_heartbeat(struct serve_options *options, const char *value)
+{
+    return read_seconds("--heartbeat", value, &options->heartbeat_ns);
+}
+
 static int set_ttl(struct serve_options *options, const char *value)
 {
     return read_seconds("--ttl", value, &options->ttl_ns);
@@ -197,6 +208,8 @@ static const struct option_row option_rows[] = {
     {"--listen", "ADDRESS:PORT", "where to listen (127.0.0.1:3031; port 0 takes a free one; PORT)",
      set_listen},
     {"--port-file", "FILE", "write the port there once connections are accepted", set_port_file},
+    {"--database", "URL", "sqlite:FILE or postgres://... (sqlite:event-syncer.db; DATABASE_URL)",
+     set_database},
     {"--ttl", "SECONDS", "how long an event lives (120)", set_ttl},
     {"--wait", "SECONDS", "the longest that a request waits (30)", set_wait},
     {"--threads", "N", "workers that may run at once (2 a core)", set_threads},
@@ -204,6 +217,7 @@ static const struct option_row option_rows[] = {
     {"--max-connections", "N", "open connections (the file limit, less 64)", set_max_connections},
     {"--max-body", "BYTES", "the largest request body (1048576)", set_max_body},
     {"--max-memory", "BYTES", "memory for queued events (1073741824)", set_max_memory},
+    {"--heartbeat", "SECONDS", "between two heartbeats of a stream (15)", set_heartbeat},
     {"--token", "TOKEN", "what clients must bring as Authorization: Bearer TOKEN (EVENT_SYNCER_TOKEN)",
      set_token_value},
     {"--token-file", "FILE", "a file whose first line is the token", set_token_file},
@@ -262,6 +276,9 @@ static int read_environment(struct serve_options *options)
     if (options->token.length == 0 && token != NULL && token[0] != '\0' &&
         set_token(options, "EVENT_SYNCER_TOKEN", text_from(token)) != 0)
         return -1;
+    const char *database = getenv("DATABASE_URL");
+    if (options->database == NULL)
+        options->database = database != NULL && database[0] != '\0' ? database : "sqlite:event-syncer.db";
     const char *port = getenv("PORT");
     if (!options->port_is_named && port != NULL && port[0] != '\0')
         return read_port("PORT", text_from(port), &options->port);
@@ -317,6 +334,7 @@ enum options_result serve_options_read(struct serve_options *options, int argume
         .port = DEFAULT_PORT,
         .ttl_ns = 120 * CLOCK_NS_PER_SECOND,
         .wait_ns = 30 * CLOCK_NS_PER_SECOND,
+        .heartbeat_ns = 15 * CLOCK_NS_PER_SECOND,
         .threads = THREADS_PER_CORE * system_core_count(),
         .max_body = UINT64_C(1024) * 1024,
         .max_memory = UINT64_C(1024) * 1024 * 1024,

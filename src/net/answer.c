@@ -9,7 +9,7 @@ int answer_prepare(const struct http_server *server, const struct response *resp
     buffer_clear(head);
     response_write_head(response, length, wall_s, minor_version, keep_alive, server->options.common_headers,
                         head);
-    if (!response->without_body && response->source.operations == NULL)
+    if (!response->without_body && (response->source.operations == NULL || response->source.endless))
         buffer_append(head, response->body->bytes, response->body->length);
     if (head->failed || response->body->failed || response->headers->failed)
         return -1;
@@ -56,6 +56,7 @@ enum answer_progress answer_continue(struct http_server *server, struct connecti
             connection->outgoing = NULL;
             outgoing_free(outgoing);
             return ANSWER_OUT;
+        case OUTGOING_IDLE: /* only of endless sources, which never get here */
         case OUTGOING_FAILED:
             connection_close(server, connection);
             return ANSWER_PENDING;

@@ -78,7 +78,7 @@ static void give_slot_back(struct http_server *server, struct connection *connec
     pthread_mutex_unlock(&server->slots_mutex);
 }
 
-static uint64_t token_of(const struct http_server *server, const struct connection *connection)
+uint64_t connection_token(const struct http_server *server, const struct connection *connection)
 {
     return (uint64_t)connection->generation << 32 | (uint64_t)(connection - server->slots);
 }
@@ -86,7 +86,7 @@ static uint64_t token_of(const struct http_server *server, const struct connecti
 static int control(const struct http_server *server, struct connection *connection, int operation,
                    uint32_t events)
 {
-    struct epoll_event event = {.events = events | EPOLLET, .data.u64 = token_of(server, connection)};
+    struct epoll_event event = {.events = events | EPOLLET, .data.u64 = connection_token(server, connection)};
     return epoll_ctl(server->epoll_descriptor, operation, connection->descriptor, &event);
 }
 
@@ -116,7 +116,8 @@ int connection_open(struct http_server *server, int descriptor)
 
 static bool has_no_owner(enum connection_state state)
 {
-    return state == CONNECTION_PARKED || state == CONNECTION_WRITING || state == CONNECTION_LINGERING;
+    return state == CONNECTION_PARKED || state == CONNECTION_WRITING || state == CONNECTION_LINGERING ||
+           state == CONNECTION_STREAMING;
 }
 
 static void own_locked(struct connection *connection)

@@ -15,12 +15,17 @@
  * States and who moves them
  *   FREE       no socket. The listener: to PARKED.
  *   PARKED     no owner; waits for bytes. A worker with an event: to SERVED.
- *   SERVED     a worker owns it. To PARKED, WRITING, LINGERING, WAITING or FREE, all by that worker.
+ *   SERVED     a worker owns it, or a thread that serves a stream. To PARKED, WRITING, LINGERING, WAITING, STREAMING,
+ *              DEFERRED or FREE, all by that thread.
  *   WAITING    its request waits in a worker thread (net/waiting.h). A delivering thread: to ANSWERED. The waiting
  *              thread: back to SERVED.
  *   ANSWERED   the delivering thread owns it. To SERVED (the waiting thread's again) or WRITING.
+ *   DEFERRED   a struct deferred owns it (net/deferred.h), and no thread. Who answers: to ANSWERED, and from there to
+ *              PARKED, WRITING, LINGERING or FREE.
  *   WRITING    no owner; the rest of an answer waits for room in the socket. A worker with an event: to SERVED.
  *   LINGERING  no owner; the answer is out, what still comes is read and dropped. A worker with an event: to SERVED.
+ *   STREAMING  no owner; an endless answer that has nothing to send, or waits for room in the socket. A worker with an
+ *              event, or any thread that has something for it (net/streaming.h): to SERVED.
  *
  * Locks, outermost first
  *   1  connection->mutex    the fields named so below; a waiter's mutex is taken inside (waiting->interrupt)
@@ -49,8 +54,10 @@ enum connection_state {
     CONNECTION_SERVED,
     CONNECTION_WAITING,
     CONNECTION_ANSWERED,
+    CONNECTION_DEFERRED,
     CONNECTION_WRITING,
     CONNECTION_LINGERING,
+    CONNECTION_STREAMING,
 };
 
 /* Two workers serve neighbours at the same time: no cache line belongs to both. */
@@ -63,7 +70,7 @@ struct connection {
     bool hung_up;            /* the client has closed its sending side, or the connection is broken */
     bool timed_out;          /* said by the timekeeper */
     int64_t deadline_at;     /* in the states without an owner */
-    int unsent;              /* in WRITING: what the client had left to take at the last look */
+    int unsent;              /* in WRITING and STREAMING: what the client had left to take at the last look */
     struct waiting *waiting; /* in WAITING */
     /* Changed by the owner under `mutex`, so that others may shut it down; -1 when FREE. */
     int descriptor;
@@ -132,6 +139,9 @@ struct connection *connection_claim(struct http_server *server, uint64_t token, 
 /* Passes the event on to another worker. */
 void connection_pass_on(struct http_server *server, uint64_t token, uint32_t events);
 
+/* Names a connection as long as it is open. */
+uint64_t connection_token(const struct http_server *server, const struct connection *connection);
+
 /* Lets go: the state becomes `state`, until `deadline_at`. Returns false when something has happened
  * meanwhile; the caller then is still the owner and must look again. */
 bool connection_release(struct connection *connection, enum connection_state state, int64_t deadline_at);
@@ -173,6 +183,13 @@ void connection_serve(struct worker *worker, struct connection *connection);
  * Returns 0, or -1 without memory; those bytes are then lost, and the connection must end. */
 int connection_keep_message(struct worker *worker, struct connection *connection);
 
+/* How long a client that may still be sending is listened to after its last answer. */
+int64_t connection_linger_ns(const struct http_server *server);
+
+/* Logs a request that has been answered, where that is wanted. */
+void log_access(const struct http_server *server, const struct request *request,
+                const struct response *response, int64_t started_at);
+
 /* --- answer.c --- */
 
 enum answer_progress {
@@ -197,6 +214,15 @@ enum answer_progress answer_continue(struct http_server *server, struct connecti
  * without memory. */
 int answer_prepare(const struct http_server *server, const struct response *response, unsigned minor_version,
                    bool keep_alive, struct buffer *head, struct outgoing *outgoing);
+
+/* --- streaming.c --- */
+
+/* Turns a request into a stream. The caller does not own the connection afterwards. */
+void stream_begin(struct worker *worker, struct connection *connection, struct outgoing *outgoing);
+
+/* Goes on with a stream that the caller has claimed; `worker` is NULL when it is none. The caller does not own the
+ * connection afterwards. */
+void stream_serve(struct http_server *server, struct connection *connection, struct worker *worker);
 
 /* --- router.c --- */
 

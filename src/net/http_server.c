@@ -128,7 +128,7 @@ struct connection_counts http_server_connections(struct http_server *server)
  * when they let go of it. */
 static void look_again(void *context, struct connection *connection)
 {
-    if (connection->state == CONNECTION_PARKED)
+    if (connection->state == CONNECTION_PARKED || connection->state == CONNECTION_STREAMING)
         connection_poke_locked(context, connection);
     else
         connection->events |= EPOLLOUT;

@@ -16,8 +16,9 @@ static bool has_source(const struct outgoing *outgoing)
 
 static bool is_whole(const struct outgoing *outgoing)
 {
-    return outgoing->sent == outgoing->length &&
-           (!has_source(outgoing) || outgoing->source_sent == outgoing->source.length);
+    if (has_source(outgoing) && (outgoing->source.endless || outgoing->source_sent < outgoing->source.length))
+        return false;
+    return outgoing->sent == outgoing->length;
 }
 
 static int fill(const struct outgoing *outgoing, struct iovec *vectors)
@@ -53,12 +54,13 @@ static void close_source(struct outgoing *outgoing, bool whole)
         source.operations->close(source.state, whole);
 }
 
+/* Returns what sendmsg does, or 0 when the source has nothing. */
 static ssize_t send_vectors(int descriptor, const struct outgoing *outgoing)
 {
     struct iovec vectors[VECTOR_COUNT];
     struct msghdr message = {.msg_iov = vectors};
     message.msg_iovlen = (size_t)fill(outgoing, vectors);
-    return sendmsg(descriptor, &message, FLAGS);
+    return message.msg_iovlen == 0 ? 0 : sendmsg(descriptor, &message, FLAGS);
 }
 
 enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing)
@@ -72,6 +74,8 @@ enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing)
             continue;
         if (taken < 0)
             return errno == EAGAIN || errno == EWOULDBLOCK ? OUTGOING_BLOCKED : OUTGOING_FAILED;
+        if (taken == 0 && outgoing->source.endless)
+            return OUTGOING_IDLE;
         advance(outgoing, (size_t)taken);
         if ((size_t)taken >= budget && !is_whole(outgoing))
             return OUTGOING_YIELDED;
@@ -99,6 +103,17 @@ struct outgoing *outgoing_keep(const struct outgoing *outgoing)
     kept->length = left;
     kept->sent = 0;
     return kept;
+}
+
+void outgoing_forget_head(struct outgoing *outgoing)
+{
+    if (outgoing->sent < outgoing->length)
+        return;
+    free(outgoing->owned_bytes);
+    outgoing->owned_bytes = NULL;
+    outgoing->bytes = NULL;
+    outgoing->length = 0;
+    outgoing->sent = 0;
 }
 
 void outgoing_abandon(struct outgoing *outgoing)

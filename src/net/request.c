@@ -31,6 +31,7 @@ static const struct text header_names[HEADER_COUNT] = {
     [HEADER_CONTENT_TYPE] = {"Content-Type", 12},
     [HEADER_EXPECT] = {"Expect", 6},
     [HEADER_HOST] = {"Host", 4},
+    [HEADER_LAST_EVENT_ID] = {"Last-Event-ID", 13},
     [HEADER_ORIGIN] = {"Origin", 6},
     [HEADER_SEC_FETCH_SITE] = {"Sec-Fetch-Site", 14},
     [HEADER_TRANSFER_ENCODING] = {"Transfer-Encoding", 17},

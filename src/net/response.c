@@ -98,7 +98,7 @@ void response_write_head(const struct response *response, uint64_t length, int64
         buffer_append_text(head, "\r\nContent-Type: ");
         buffer_append_text(head, response->content_type);
     }
-    if (response->status != 204) {
+    if (response->status != 204 && !response->source.endless) {
         buffer_append_text(head, "\r\nContent-Length: ");
         buffer_append_number(head, length);
     }

@@ -68,16 +68,19 @@ static enum step linger(struct http_server *server, struct connection *connectio
                                                                                                  : STEP_AGAIN;
 }
 
+int64_t connection_linger_ns(const struct http_server *server)
+{
+    int64_t linger_ns = server->options.deadlines.linger_ns;
+    return atomic_load(&server->stopping) ? linger_ns / STOPPING_LINGER_PART : linger_ns;
+}
+
 /* Ends a connection behind its last answer, so that the answer arrives also at a client that is still
  * sending: closing a socket with unread bytes resets the connection (RFC 9112 section 9.6). */
 static enum step close_gently(struct http_server *server, struct connection *connection)
 {
     if (shutdown(connection->descriptor, SHUT_WR) != 0)
         return leave(server, connection);
-    int64_t linger_ns = server->options.deadlines.linger_ns;
-    if (atomic_load(&server->stopping))
-        linger_ns /= STOPPING_LINGER_PART;
-    connection->request_deadline_at = clock_monotonic_ns() + linger_ns;
+    connection->request_deadline_at = clock_monotonic_ns() + connection_linger_ns(server);
     return linger(server, connection);
 }
 
@@ -96,11 +99,14 @@ static enum step answer(struct worker *worker, struct connection *connection, st
     struct outgoing outgoing = {.source = response->source};
     enum outgoing_result result = OUTGOING_FAILED;
     if (answer_prepare(server, response, minor_version, keep_alive, &worker->head, &outgoing) == 0)
-        result = answer_try(connection, &outgoing);
+        result = response->source.endless ? OUTGOING_IDLE : answer_try(connection, &outgoing);
     enum step step = STEP_ON;
     if (result == OUTGOING_FAILED) {
         outgoing_abandon(&outgoing);
         step = leave(server, connection);
+    } else if (result == OUTGOING_IDLE) {
+        stream_begin(worker, connection, &outgoing);
+        step = STEP_LEAVE;
     } else if (result != OUTGOING_WHOLE) {
         /* The rest goes out when the socket takes it; from here on the connection may be any worker's. */
         if (connection_keep_message(worker, connection) != 0)
@@ -117,8 +123,8 @@ static enum step answer(struct worker *worker, struct connection *connection, st
     return step;
 }
 
-static void log_access(const struct http_server *server, const struct request *request,
-                       const struct response *response, int64_t started_at)
+void log_access(const struct http_server *server, const struct request *request,
+                const struct response *response, int64_t started_at)
 {
     if (!server->options.access_log)
         return;
@@ -169,10 +175,13 @@ static enum step handle(struct worker *worker, struct connection *connection, st
     router_check(server, request, &response);
     if (request->route != NULL)
         run_handler(worker, request, &response);
+    if (response.kind == RESPONSE_DEFERRED)
+        return STEP_LEAVE; /* it may be gone already */
     log_access(server, request, &response, started_at);
     if (!request->released)
         message_done(message_of(worker, connection));
-    bool keep_alive = request->keep_alive && !response.close && !atomic_load(&server->stopping);
+    bool keep_alive =
+        request->keep_alive && !response.close && !response.source.endless && !atomic_load(&server->stopping);
     switch (response.kind) {
     case RESPONSE_ANSWER:
         return answer(worker, connection, &response, request->minor_version, keep_alive);
@@ -181,6 +190,7 @@ static enum step handle(struct worker *worker, struct connection *connection, st
     case RESPONSE_HANG_UP:
         return close_gently(server, connection);
     case RESPONSE_ELSEWHERE:
+    case RESPONSE_DEFERRED:
         break;
     }
     return STEP_LEAVE;
@@ -333,6 +343,10 @@ void connection_serve(struct worker *worker, struct connection *connection)
     do {
         clear_scratch(worker);
         step = STEP_ON;
+        if (connection->before == CONNECTION_STREAMING) {
+            stream_serve(worker->server, connection, worker);
+            return;
+        }
         if (connection->before == CONNECTION_WRITING)
             step = resume_answer(worker, connection);
         else if (connection->before == CONNECTION_LINGERING)

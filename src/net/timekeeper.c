@@ -44,15 +44,14 @@ static void look(void *context, struct connection *connection)
 {
     struct round *round = context;
     bool parked = connection->state == CONNECTION_PARKED;
-    bool without_owner =
-        parked || connection->state == CONNECTION_WRITING || connection->state == CONNECTION_LINGERING;
-    if (!without_owner)
+    bool writing = connection->state == CONNECTION_WRITING || connection->state == CONNECTION_STREAMING;
+    if (!parked && !writing && connection->state != CONNECTION_LINGERING)
         return;
     if (connection->deadline_at > round->now) {
         round->next_at = least(round->next_at, connection->deadline_at);
         return;
     }
-    if (connection->state == CONNECTION_WRITING && takes_something(round, connection))
+    if (writing && takes_something(round, connection))
         return;
     /* A mark that no worker has come for by the next round means that the socket takes no bytes either. */
     if (parked && !connection->timed_out) {

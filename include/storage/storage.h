@@ -1,0 +1,185 @@
+/* Storage: what outlives a restart, behind one interface with two engines, SQLite and PostgreSQL.
+ *
+ * What it is
+ *   storage_open picks the engine by the URL ("sqlite:FILE", "postgres://..."), creates the tables on first start and
+ *   refuses a schema that is newer than this program. It lies below the other domains and knows none of them.
+ *
+ * Writes: group commit
+ *   One writer thread takes all writes that are queued, runs them as one transaction (a batch) and tells each that it
+ *   is settled; a write that was told STORAGE_OK is durable (SQLite: WAL with synchronous=FULL; PostgreSQL:
+ *   synchronous_commit=on). So the more callers wait, the more share the price of one commit.
+ *   A write is a struct on the heap, embedded in the caller's own. It belongs to the storage from storage_write on;
+ *   when that returns anything but STORAGE_UNKNOWN, it is the caller's again. For STORAGE_UNKNOWN it stays with the
+ *   storage, which goes on to find the outcome out, calls `settled` with `abandoned`, and thereby gives it away: the
+ *   callee then owns it.
+ *   `settled` is called in the writer thread, in the order of the ids, before the caller is woken, exactly once for
+ *   each write that was taken into a batch; no lock is held. It must not block.
+ *
+ *   storage_submit does the same without a caller that waits: `settled` gives the write back. For one whose deadline
+ *   passes first it is called by the deadline thread: with STORAGE_AWAY when no batch had taken it yet, else with
+ *   STORAGE_UNKNOWN, and then, `abandoned`, a second time when the outcome is known.
+ *
+ * Ids
+ *   Published events get ids that rise without gaps in the order of their commits, and become visible in that order:
+ *   who has read up to id n will never again find one below n. On PostgreSQL a transaction draws them by UPDATE from
+ *   one counter row, whose lock it holds until its commit is visible.
+ *
+ * A connection that breaks while a commit is under way (PostgreSQL)
+ *   Each batch inserts an id of its own, unique, into a table in its transaction. To find out what became of it, the
+ *   writer tries to insert that id itself: either it is there (committed), or the writer's row makes the lost
+ *   transaction fail for good, even if its backend should still be alive. Only then is the batch tried again, under a
+ *   new id. Nothing is ever stored twice.
+ *
+ * Deadlines
+ *   Every call takes an instant (CLOCK_MONOTONIC) by which it returns: STORAGE_AWAY, with nothing changed, or
+ *   STORAGE_UNKNOWN. A call may block until then, so it is made in a blocking section of the pool.
+ *
+ * Locks, outermost first
+ *   1  storage->mutex  the queue of writes, and the list of submitted ones by deadline
+ *   2  write->mutex    state, result and abandonment of one write (leaf)
+ *   Each engine has its own; they are leaves.
+ */
+#ifndef STORAGE_STORAGE_H
+#define STORAGE_STORAGE_H
+
+#include "base/log.h"
+#include "base/text.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+struct storage;
+
+enum { STORAGE_REASON_BYTES = 256 };
+
+/* How long a call may take. */
+#define STORAGE_CALL_NS (INT64_C(1800) * 1000 * 1000)
+
+enum storage_result {
+    STORAGE_OK,
+    STORAGE_AWAY,    /* can't be reached, locked, full, read-only, or not in time; nothing was changed */
+    STORAGE_UNKNOWN, /* of a write: its commit was under way, and the outcome could not be found out in time */
+    STORAGE_NO_MEMORY,
+};
+
+/* What may happen without the caller's doing. Called by threads of the storage, with no lock held; must not block
+ * for long. */
+struct storage_watcher {
+    /* There may be events that this process has not published itself. */
+    void (*news)(void *context);
+    /* A subscription may have ended through another server; an empty user: any may. */
+    void (*unsubscribed)(void *context, struct text user, struct text channel);
+    void *context;
+};
+
+struct storage_options {
+    const char *url;
+    const struct log *log;
+    struct storage_watcher watcher; /* functions may be NULL */
+};
+
+/* Opens the database, makes or checks its tables and starts the threads. Returns NULL and why, in one line that says
+ * what to do. The options are copied, but for the log. */
+struct storage *storage_open(const struct storage_options *options, char reason[static STORAGE_REASON_BYTES]);
+
+/* Settles all writes and ends the writer thread; writes that come later are refused, reads go on. Does nothing the second
+ * time, and takes NULL. */
+void storage_stop(struct storage *storage);
+
+/* Stops, and closes the database. Nobody else may use it any more. Takes NULL. */
+void storage_close(struct storage *storage);
+
+/* "sqlite" or "postgresql". */
+const char *storage_engine_name(const struct storage *storage);
+
+/* Whether the last word from the database was a good one. */
+bool storage_is_available(struct storage *storage);
+
+/* --- writes --- */
+
+enum storage_write_kind {
+    STORAGE_PUBLISH,     /* channel, event_type, payload, created_ms; the id is filled in */
+    STORAGE_SUBSCRIBE,   /* user, channel; again: nothing changes */
+    STORAGE_UNSUBSCRIBE, /* user, channel */
+};
+
+enum storage_write_state {
+    STORAGE_WRITE_QUEUED,   /* to _TAKEN, or back to the caller when its deadline passes */
+    STORAGE_WRITE_TAKEN,    /* in a batch; to _SETTLING, unless it has been abandoned */
+    STORAGE_WRITE_SETTLING, /* `settled` is being called; to _SETTLED */
+    STORAGE_WRITE_SETTLED,  /* `result` tells; the caller's again */
+};
+
+struct storage_write {
+    /* Filled by the caller; the texts stay the caller's memory and must live as long as the write. */
+    enum storage_write_kind kind;
+    struct text user;
+    struct text channel;
+    struct text event_type;
+    struct text payload; /* compact JSON */
+    int64_t created_ms;
+    /* See above; may be NULL, and then an abandoned write is freed with free(). */
+    void (*settled)(struct storage_write *write, enum storage_result result, bool abandoned);
+    /* Filled by the engine. */
+    uint64_t id;
+    /* The storage's own. */
+    STAILQ_ENTRY(storage_write) link; /* the queue's, then the writer thread's */
+    int64_t deadline_at;
+    bool submitted; /* nobody waits for it */
+    /* Guarded by storage->mutex. */
+    bool outstanding; /* it is in the list by deadline */
+    TAILQ_ENTRY(storage_write) by_deadline;
+    pthread_mutex_t mutex;
+    pthread_cond_t condition;
+    /* Guarded by `mutex`. */
+    bool expiring; /* the deadline thread is calling `settled` */
+    enum storage_write_state state;
+    enum storage_result result;
+    bool abandoned;
+};
+
+/* Queues the write and waits until it is settled, or until `deadline_at`. */
+enum storage_result storage_write(struct storage *storage, struct storage_write *write, int64_t deadline_at);
+
+/* Queues the write and returns; `settled` will be called. All submitted writes have the same time, STORAGE_CALL_NS.
+ * Returns 0, or -1 when it was not taken: the write is the caller's, and nothing is called. */
+int storage_submit(struct storage *storage, struct storage_write *write);
+
+/* --- reads --- */
+
+struct storage_event {
+    uint64_t id;
+    int64_t created_ms;
+    struct text channel;
+    struct text event_type;
+    struct text payload;
+};
+
+/* Which events: those of `channels` (none: of all) with `after` < id <= `up_to`, the first `limit` of them. */
+struct storage_range {
+    const struct text *channels;
+    size_t channel_count;
+    uint64_t after;
+    uint64_t up_to;
+    size_t limit;
+};
+
+/* Calls `visit` for each event in the order of their ids, until it returns false. The texts live until it returns;
+ * it may be called although the result is not STORAGE_OK in the end. It must not block and not use the storage. */
+enum storage_result storage_events(struct storage *storage, const struct storage_range *range,
+                                   bool (*visit)(void *context, const struct storage_event *event),
+                                   void *context, int64_t deadline_at);
+
+/* The highest id of any published event, 0 for none. */
+enum storage_result storage_newest_id(struct storage *storage, uint64_t *id, int64_t deadline_at);
+
+/* Calls `visit` for each channel that the user is subscribed to, in byte order of their names. As storage_events
+ * otherwise. */
+enum storage_result storage_subscriptions(struct storage *storage, struct text user,
+                                          bool (*visit)(void *context, struct text channel), void *context,
+                                          int64_t deadline_at);
+
+#endif

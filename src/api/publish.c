@@ -1,0 +1,306 @@
+/* Section 2 of the API: publish.
+ *
+ * An event goes three ways, in this order: into the database, into the queue key of its channel's name, and to the open
+ * streams. Room in the queue is reserved before anything is stored, so that nothing can fail once it is. The queue and
+ * the streams are served by the storage's writer thread, in the order of the ids.
+ *
+ * A request holds no thread while its event is stored (net/deferred.h): with a thread each, 64 publishers on 2 cores got a
+ * third of the rate. What a commit has settled is answered by jobs of the workers, some at a time.
+ *
+ * Lock: publisher->mutex guards the list of what is to be answered (leaf, but for the pool's).
+ */
+#include "api/api.h"
+#include "api/database.h"
+#include "api/event_json.h"
+#include "api/fanout.h"
+#include "api/json_body.h"
+#include "net/deferred.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Room for {"id": and the digits of any id. */
+enum { ID_BYTES = sizeof "{\"id\":18446744073709551615" - 1 };
+
+/* The names, quotes and braces of the history object, and its time. */
+enum { HISTORY_FIXED_BYTES = 128, ANSWERS_AT_ONCE = 32 };
+
+struct publish {
+    struct storage_write write; /* the first member */
+    struct server *server;
+    struct store_reservation *reservation; /* NULL once it has been used or given back */
+    struct store_pushed pushed;
+    size_t rest_at; /* in `memory`: the history object from behind the id on, with ID_BYTES before it */
+    struct buffer memory;
+    struct deferred deferred;
+    enum storage_result result;
+    STAILQ_ENTRY(publish) link; /* publisher->mutex */
+};
+
+struct publisher {
+    struct job job; /* the first member */
+    struct server *server;
+    pthread_mutex_t mutex;
+    /* Guarded by `mutex`. */
+    STAILQ_HEAD(publish_list, publish) settled;
+    bool submitted; /* the job */
+};
+
+struct published_fields {
+    struct name channel;
+    struct name event_type;
+    struct text payload; /* a piece of the body */
+};
+
+/* Answers 400, and the fixed text of the contract for what is missing. */
+static int read_fields(const struct request *request, struct published_fields *fields,
+                       struct response *response)
+{
+    const struct text names[] = {TEXT("channel"), TEXT("eventType"), TEXT("payload")};
+    struct text values[3];
+    if (json_body_object(request, response) != 0)
+        return -1;
+    json_members(request->body, names, values, 3);
+    if (json_member_is_missing(values[0]) || json_member_is_missing(values[1]) ||
+        json_type_of(values[2]) == JSON_NULL) {
+        response_error(response, 400, "Missing required fields");
+        return -1;
+    }
+    if (json_member_name(values[0], "channel", &fields->channel, response) != 0 ||
+        json_member_name(values[1], "eventType", &fields->event_type, response) != 0)
+        return -1;
+    if (memchr(fields->channel.bytes, ',', fields->channel.text.length) != NULL) {
+        response_error(response, 400, "channel holds a comma");
+        return -1;
+    }
+    fields->payload = values[2];
+    return 0;
+}
+
+static struct storage_event event_of(const struct storage_write *write)
+{
+    return (struct storage_event){
+        .id = write->id,
+        .created_ms = write->created_ms,
+        .channel = write->channel,
+        .event_type = write->event_type,
+        .payload = write->payload,
+    };
+}
+
+static void publish_free(struct publish *publish)
+{
+    if (publish->reservation != NULL)
+        store_unreserve(publish->server->store, publish->reservation);
+    buffer_free(&publish->memory);
+    free(publish);
+}
+
+/* The history object: writes the id before the rest. */
+static struct text history_object(struct publish *publish)
+{
+    char digits[ID_BYTES];
+    struct buffer head = {.bytes = digits, .capacity = sizeof digits};
+    buffer_append_text(&head, "{\"id\":");
+    buffer_append_number(&head, publish->write.id);
+    char *start = publish->memory.bytes + publish->rest_at - head.length;
+    memcpy(start, digits, head.length);
+    return (struct text){.bytes = start, .length = publish->memory.length - publish->rest_at + head.length};
+}
+
+/* --- answering --- */
+
+static void answer(struct publish *publish)
+{
+    struct buffer body = BUFFER_EMPTY;
+    struct buffer headers = BUFFER_EMPTY;
+    struct response response = {.status = 202, .body = &body, .headers = &headers};
+    if (publish->result != STORAGE_OK)
+        answer_database_error(&response, publish->result);
+    else if (publish->pushed.batch_count > 0)
+        fanout_after(publish->server, &response, &publish->pushed);
+    deferred_answer(&publish->deferred, &response);
+    buffer_free(&headers);
+    buffer_free(&body);
+}
+
+/* Takes some; submits the job again when there are more. */
+static void take_settled(struct publisher *publisher, struct publish_list *taken)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    for (size_t i = 0; i < ANSWERS_AT_ONCE && !STAILQ_EMPTY(&publisher->settled); i++) {
+        struct publish *publish = STAILQ_FIRST(&publisher->settled);
+        STAILQ_REMOVE_HEAD(&publisher->settled, link);
+        STAILQ_INSERT_TAIL(taken, publish, link);
+    }
+    publisher->submitted = !STAILQ_EMPTY(&publisher->settled);
+    if (publisher->submitted)
+        pool_submit(http_server_pool(publisher->server->http), &publisher->job);
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+static void answer_some(struct job *job)
+{
+    struct publisher *publisher = (struct publisher *)(void *)job;
+    struct publish_list taken = STAILQ_HEAD_INITIALIZER(taken);
+    take_settled(publisher, &taken);
+    struct publish *publish;
+    while ((publish = STAILQ_FIRST(&taken)) != NULL) {
+        STAILQ_REMOVE_HEAD(&taken, link);
+        answer(publish);
+        publish_free(publish);
+    }
+}
+
+static void answer_later(struct publisher *publisher, struct publish *publish)
+{
+    pthread_mutex_lock(&publisher->mutex);
+    STAILQ_INSERT_TAIL(&publisher->settled, publish, link);
+    if (!publisher->submitted)
+        pool_submit(http_server_pool(publisher->server->http), &publisher->job);
+    publisher->submitted = true;
+    pthread_mutex_unlock(&publisher->mutex);
+}
+
+/* In the writer thread, in the order of the ids: a stored event goes into the queue and to the streams. */
+static void hand_out(struct publish *publish)
+{
+    struct server *server = publish->server;
+    struct storage_event event = event_of(&publish->write);
+    store_push_reserved(server->store, publish->reservation, history_object(publish), &publish->pushed);
+    publish->reservation = NULL;
+    hub_published(server->hub, &event);
+}
+
+static void settled(struct storage_write *write, enum storage_result result, bool abandoned)
+{
+    struct publish *publish = (struct publish *)(void *)write;
+    if (result == STORAGE_OK)
+        hand_out(publish);
+    if (abandoned) {
+        if (publish->pushed.batch_count > 0)
+            fanout_later(publish->server, &publish->pushed);
+        publish_free(publish);
+        return;
+    }
+    publish->result = result;
+    if (result == STORAGE_UNKNOWN)
+        answer(publish); /* and the rest stays with the storage until it knows */
+    else
+        answer_later(publish->server->publisher, publish);
+}
+
+/* --- the request --- */
+
+/* Appends a copy to memory that has room for it, and so does not move. */
+static struct text keep(struct buffer *memory, struct text text)
+{
+    struct text kept = {.bytes = memory->bytes + memory->length, .length = text.length};
+    buffer_append(memory, text.bytes, text.length);
+    return kept;
+}
+
+static struct text keep_compact(struct buffer *memory, struct text json)
+{
+    struct text kept = {.bytes = memory->bytes + memory->length};
+    size_t start = memory->length;
+    json_append_compact(memory, json);
+    kept.length = memory->length - start;
+    return kept;
+}
+
+/* Room for the fields, and for the history object made of them: a name may double when it is escaped. */
+static size_t bytes_needed(const struct published_fields *fields)
+{
+    size_t names = fields->channel.text.length + fields->event_type.text.length;
+    return names + 2 * names + 2 * fields->payload.length + ID_BYTES + HISTORY_FIXED_BYTES;
+}
+
+static struct publish *publish_create(struct server *server, const struct published_fields *fields)
+{
+    struct publish *publish = calloc(1, sizeof *publish);
+    if (publish == NULL || buffer_reserve(&publish->memory, bytes_needed(fields)) != 0) {
+        free(publish);
+        return NULL;
+    }
+    struct buffer *memory = &publish->memory;
+    publish->server = server;
+    publish->write =
+        (struct storage_write){.kind = STORAGE_PUBLISH, .created_ms = clock_wall_ms(), .settled = settled};
+    publish->write.channel = keep(memory, fields->channel.text);
+    publish->write.event_type = keep(memory, fields->event_type.text);
+    publish->write.payload = keep_compact(memory, fields->payload);
+    memory->length += ID_BYTES;
+    publish->rest_at = memory->length;
+    struct storage_event event = event_of(&publish->write);
+    event_json_append_rest(memory, &event);
+    return publish;
+}
+
+static int reserve(struct publish *publish, struct response *response)
+{
+    struct server *server = publish->server;
+    size_t most_bytes = publish->memory.length - publish->rest_at + ID_BYTES;
+    enum store_result result =
+        store_reserve(server->store, publish->write.channel, most_bytes, &publish->reservation);
+    if (result == STORE_OK)
+        return 0;
+    publish->reservation = NULL;
+    if (result == STORE_FULL)
+        response_error(response, 503, "the memory for events is full");
+    else
+        answer_out_of_memory(response);
+    return -1;
+}
+
+/* Passes the event to the storage, which has it answered. Takes the publish over. */
+static void store_event(struct publish *publish, struct request *request, struct response *response)
+{
+    if (reserve(publish, response) != 0) {
+        publish_free(publish);
+        return;
+    }
+    if (deferred_begin(&publish->deferred, request, response) != 0) {
+        answer_out_of_memory(response);
+        publish_free(publish);
+        return;
+    }
+    if (storage_submit(publish->server->storage, &publish->write) != 0) {
+        publish->result = STORAGE_AWAY;
+        answer(publish);
+        publish_free(publish);
+    }
+}
+
+void api_publish(void *context, struct request *request, struct response *response)
+{
+    struct server *server = context;
+    struct published_fields fields;
+    if (read_fields(request, &fields, response) != 0)
+        return;
+    struct publish *publish = publish_create(server, &fields);
+    if (publish == NULL)
+        answer_out_of_memory(response);
+    else
+        store_event(publish, request, response);
+}
+
+struct publisher *publisher_create(struct server *server)
+{
+    struct publisher *publisher = calloc(1, sizeof *publisher);
+    if (publisher == NULL)
+        return NULL;
+    publisher->job.run = answer_some;
+    publisher->server = server;
+    pthread_mutex_init(&publisher->mutex, NULL);
+    STAILQ_INIT(&publisher->settled);
+    return publisher;
+}
+
+void publisher_free(struct publisher *publisher)
+{
+    if (publisher == NULL)
+        return;
+    pthread_mutex_destroy(&publisher->mutex);
+    free(publisher);
+}

@@ -1,0 +1,121 @@
+/* Endless answers. */
+#include "net/streaming.h"
+
+#include "net/blocking.h"
+#include "net/connection_internal.h"
+
+#include <stdlib.h>
+
+int blocking_begin(struct worker *worker)
+{
+    if (pool_block(worker->server->pool, BLOCK_CALL) != 0)
+        return -1;
+    worker_pass_events_on(worker);
+    return 0;
+}
+
+void blocking_end(struct worker *worker)
+{
+    pool_unblock(worker->server->pool, BLOCK_CALL);
+}
+
+uint64_t streaming_token(const struct request *request)
+{
+    return connection_token(request->worker->server, request->connection);
+}
+
+/* What the connection no longer needs once its request has become a stream. */
+static void free_request(struct worker *worker, struct connection *connection)
+{
+    if (connection->message != NULL) {
+        message_free(connection->message);
+        free(connection->message);
+        connection->message = NULL;
+    } else {
+        message_free(&worker->message);
+    }
+    connection->request_deadline_at = 0;
+}
+
+void stream_begin(struct worker *worker, struct connection *connection, struct outgoing *outgoing)
+{
+    connection->outgoing = outgoing_keep(outgoing);
+    if (connection->outgoing == NULL) {
+        outgoing_abandon(outgoing);
+        connection_close(worker->server, connection);
+        return;
+    }
+    connection->outgoing->deadline_at = INT64_MAX;
+    free_request(worker, connection);
+    stream_serve(worker->server, connection, worker);
+}
+
+/* Lets go of a stream with nothing to send. */
+static bool release_idle(struct connection *connection)
+{
+    outgoing_forget_head(connection->outgoing);
+    return connection_release(connection, CONNECTION_STREAMING, INT64_MAX);
+}
+
+static bool release_blocked(const struct http_server *server, struct connection *connection)
+{
+    connection->unsent = connection_unsent(connection);
+    return connection_release(connection, CONNECTION_STREAMING,
+                              clock_monotonic_ns() + server->options.deadlines.stalled_ns);
+}
+
+static enum body_more ask_for_more(struct connection *connection, struct worker *worker)
+{
+    const struct body_source *source = &connection->outgoing->source;
+    return source->operations->more(source->state, worker);
+}
+
+/* Writes once. Returns whether the caller still owns the connection. */
+static bool stream_step(struct http_server *server, struct connection *connection, struct worker *worker)
+{
+    if (connection->was_hung_up || atomic_load(&server->stopping)) {
+        connection_close(server, connection);
+        return false;
+    }
+    switch (outgoing_send(connection->descriptor, connection->outgoing)) {
+    case OUTGOING_BLOCKED:
+        return !release_blocked(server, connection);
+    case OUTGOING_YIELDED:
+        connection_yield(server, connection, CONNECTION_STREAMING,
+                         clock_monotonic_ns() + server->options.deadlines.stalled_ns);
+        return false;
+    case OUTGOING_IDLE:
+        switch (ask_for_more(connection, worker)) {
+        case BODY_MORE:
+            return true;
+        case BODY_IDLE:
+            return !release_idle(connection);
+        case BODY_END:
+            break;
+        }
+        break;
+    case OUTGOING_WHOLE:
+    case OUTGOING_FAILED:
+        break;
+    }
+    connection_close(server, connection);
+    return false;
+}
+
+void stream_serve(struct http_server *server, struct connection *connection, struct worker *worker)
+{
+    while (stream_step(server, connection, worker))
+        continue;
+}
+
+void streaming_wake(struct http_server *server, uint64_t token)
+{
+    struct connection *connection = connection_claim(server, token, EPOLLOUT);
+    if (connection != NULL)
+        stream_serve(server, connection, NULL);
+}
+
+void streaming_resume(struct http_server *server, uint64_t token)
+{
+    connection_pass_on(server, token, EPOLLOUT);
+}

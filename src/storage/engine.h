@@ -1,0 +1,47 @@
+/* What an engine of the storage is: a const table of functions over a state of its own.
+ *
+ * All functions but `commit` and `close` may be called by many threads at once; `commit` by the writer thread alone.
+ * Every function that takes a deadline returns by then (CLOCK_MONOTONIC), give or take some 100 ms.
+ */
+#ifndef STORAGE_ENGINE_H
+#define STORAGE_ENGINE_H
+
+#include "storage/storage.h"
+
+STAILQ_HEAD(storage_write_list, storage_write);
+
+enum { STORAGE_SCHEMA_VERSION = 1 };
+
+struct storage_engine {
+    const char *name;
+
+    /* `options->url` is one of this engine's. Returns its state, or NULL and a reason. */
+    void *(*open)(const struct storage_options *options, char reason[static STORAGE_REASON_BYTES]);
+    void (*close)(void *state);
+
+    /* Whether the last word from the database was a good one. */
+    bool (*is_available)(void *state);
+
+    /* Runs all writes of the list, in their order, in one durable transaction, and fills the ids of the published ones.
+     * STORAGE_OK: all are durable. STORAGE_AWAY, _NO_MEMORY: none is, and none will be.
+     * STORAGE_UNKNOWN: nobody knows yet. The list then must be given to `resolve`, and to nothing else, before the next
+     * commit. */
+    enum storage_result (*commit)(void *state, const struct storage_write_list *writes, int64_t deadline_at);
+
+    /* Goes on to find out what became of the last commit, whose result was STORAGE_UNKNOWN. The same results. */
+    enum storage_result (*resolve)(void *state, const struct storage_write_list *writes, int64_t deadline_at);
+
+    /* As in storage.h. */
+    enum storage_result (*events)(void *state, const struct storage_range *range,
+                                  bool (*visit)(void *context, const struct storage_event *event),
+                                  void *context, int64_t deadline_at);
+    enum storage_result (*newest_id)(void *state, uint64_t *id, int64_t deadline_at);
+    enum storage_result (*subscriptions)(void *state, struct text user,
+                                         bool (*visit)(void *context, struct text channel), void *context,
+                                         int64_t deadline_at);
+};
+
+extern const struct storage_engine storage_sqlite;
+extern const struct storage_engine storage_postgresql;
+
+#endif

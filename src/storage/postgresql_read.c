@@ -1,0 +1,115 @@
+/* Reading from PostgreSQL. Results are taken in whole and the link given back before anybody looks at them: so a read
+ * can be tried again without showing anything twice, and slow callers keep no connection. */
+#include "storage/postgresql_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { NUMBER_BYTES = 24, EVENT_COLUMNS = 5, ATTEMPTS_MAX = 2 };
+
+/* Runs a query. For STORAGE_OK, `*result` has the rows. */
+static enum storage_result query(struct postgresql *postgresql, const char *statement,
+                                 const struct postgresql_parameter *parameters, size_t count,
+                                 int64_t deadline_at, PGresult **result)
+{
+    enum postgresql_flow flow = POSTGRESQL_LOST;
+    *result = NULL;
+    for (int i = 0; i < ATTEMPTS_MAX && flow == POSTGRESQL_LOST; i++) {
+        struct postgresql_link *link =
+            postgresql_links_take(postgresql, POSTGRESQL_READER, deadline_at, false);
+        if (link == NULL)
+            return STORAGE_AWAY;
+        flow = postgresql_link_ask(link, statement, parameters, count, deadline_at, result);
+        postgresql_links_give_back(postgresql, link, flow == POSTGRESQL_DONE);
+    }
+    if (flow == POSTGRESQL_DONE && PQresultStatus(*result) == PGRES_TUPLES_OK)
+        return STORAGE_OK;
+    if (flow == POSTGRESQL_DONE)
+        log_warn(postgresql->log, "the database could not be read error=%s sqlstate=%.5s",
+                 LOG_TEXT(text_from(PQresultErrorField(*result, PG_DIAG_MESSAGE_PRIMARY))),
+                 PQresultErrorField(*result, PG_DIAG_SQLSTATE));
+    PQclear(*result);
+    *result = NULL;
+    return STORAGE_AWAY;
+}
+
+static struct postgresql_parameter number_parameter(uint64_t number, char storage[static NUMBER_BYTES])
+{
+    snprintf(storage, NUMBER_BYTES, "%lld", number > INT64_MAX ? (long long)INT64_MAX : (long long)number);
+    return (struct postgresql_parameter){.value = storage};
+}
+
+static struct text field(const PGresult *result, int row, int column)
+{
+    return (struct text){.bytes = PQgetvalue(result, row, column),
+                         .length = (size_t)PQgetlength(result, row, column)};
+}
+
+static struct storage_event event_of(const PGresult *result, int row)
+{
+    return (struct storage_event){
+        .id = strtoull(PQgetvalue(result, row, 0), NULL, 10),
+        .created_ms = strtoll(PQgetvalue(result, row, 1), NULL, 10),
+        .channel = field(result, row, 2),
+        .event_type = field(result, row, 3),
+        .payload = field(result, row, 4),
+    };
+}
+
+enum storage_result postgresql_events(void *state, const struct storage_range *range,
+                                      bool (*visit)(void *context, const struct storage_event *event),
+                                      void *context, int64_t deadline_at)
+{
+    char numbers[3][NUMBER_BYTES];
+    struct postgresql_array channels = {.bytes = BUFFER_EMPTY};
+    postgresql_array_begin_texts(&channels);
+    for (size_t i = 0; i < range->channel_count; i++)
+        postgresql_array_add_text(&channels, range->channels[i]);
+    const struct postgresql_parameter parameters[] = {
+        number_parameter(range->after, numbers[0]),
+        number_parameter(range->up_to, numbers[1]),
+        number_parameter(range->limit, numbers[2]),
+        postgresql_array_finish(&channels),
+    };
+    PGresult *rows = NULL;
+    enum storage_result result = STORAGE_NO_MEMORY;
+    if (!channels.bytes.failed)
+        result = range->channel_count == 0
+                     ? query(state, "events", parameters, 3, deadline_at, &rows)
+                     : query(state, "events_of_channels", parameters, 4, deadline_at, &rows);
+    postgresql_array_free(&channels);
+    bool wanted = result == STORAGE_OK && PQnfields(rows) == EVENT_COLUMNS;
+    for (int row = 0; wanted && row < PQntuples(rows); row++) {
+        struct storage_event event = event_of(rows, row);
+        wanted = visit(context, &event);
+    }
+    PQclear(rows);
+    return result;
+}
+
+enum storage_result postgresql_newest_id(void *state, uint64_t *id, int64_t deadline_at)
+{
+    PGresult *rows;
+    enum storage_result result = query(state, "newest_id", NULL, 0, deadline_at, &rows);
+    if (result == STORAGE_OK && PQntuples(rows) == 1)
+        *id = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
+    else
+        result = STORAGE_AWAY;
+    PQclear(rows);
+    return result;
+}
+
+enum storage_result postgresql_subscriptions(void *state, struct text user,
+                                             bool (*visit)(void *context, struct text channel), void *context,
+                                             int64_t deadline_at)
+{
+    const struct postgresql_parameter parameter = {.value = user.length == 0 ? "" : user.bytes,
+                                                   .length = user.length};
+    PGresult *rows;
+    enum storage_result result = query(state, "subscriptions", &parameter, 1, deadline_at, &rows);
+    bool wanted = result == STORAGE_OK;
+    for (int row = 0; wanted && row < PQntuples(rows); row++)
+        wanted = visit(context, field(rows, row, 0));
+    PQclear(rows);
+    return result;
+}

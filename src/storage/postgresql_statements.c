@@ -1,0 +1,71 @@
+/* The SQL of the engine, but for the tables (postgresql_schema.c). */
+#include "storage/postgresql_internal.h"
+
+/* Names that this version of the server does not know are left out. The server's own keepalives end the session of a
+ * client whose machine has vanished: it may hold the counter's lock, and waits in the middle of a pipeline, where no
+ * other timeout counts. Reads are to use the indexes whatever the statistics say: time must not depend on how many
+ * events there are. (What is left without an index then seems so dear that it would be compiled: 40 ms.) */
+const char postgresql_settings[] =
+    "SELECT set_config(s.name, v.setting, false) FROM (VALUES"
+    " ('synchronous_commit', 'on'), ('default_transaction_isolation', 'read committed'),"
+    " ('client_min_messages', 'warning'), ('statement_timeout', '1500'), ('lock_timeout', '0'),"
+    " ('idle_in_transaction_session_timeout', '5000'), ('idle_session_timeout', '0'),"
+    " ('tcp_keepalives_idle', '3'), ('tcp_keepalives_interval', '1'), ('tcp_keepalives_count', '3'),"
+    " ('tcp_user_timeout', '5000'), ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'),"
+    " ('jit', 'off'))"
+    " AS v (name, setting) JOIN pg_settings s ON s.name = v.name";
+
+/* "draw" is $1 batch id, $2 how many ids, $3 batch id whose row may go. "publish" is $1 batch id, $2 how many of the
+ * batch were inserted before, and the columns. The counter can't be missing: a row 'committed' must have ids. */
+static const struct postgresql_statement writer_statements[] = {
+    {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
+    {"draw", "WITH drawn AS (UPDATE event_counter SET last_id = last_id + $2::bigint RETURNING last_id),"
+             " gone AS (DELETE FROM write_batches WHERE batch_id = $3::uuid)"
+             " INSERT INTO write_batches (batch_id, outcome, first_id, last_id)"
+             " VALUES ($1::uuid, 'committed', (SELECT last_id FROM drawn) - $2::bigint + 1,"
+             " (SELECT last_id FROM drawn)) RETURNING last_id"},
+    {"publish", "INSERT INTO events (id, channel, event_type, payload, created_at)"
+                " SELECT b.first_id + $2::bigint + e.place - 1, e.channel, e.event_type, e.payload,"
+                " timestamptz 'epoch' + e.created_ms * interval '1 millisecond'"
+                " FROM write_batches b, unnest($3::text[], $4::text[], $5::text[], $6::bigint[])"
+                " WITH ORDINALITY AS e (channel, event_type, payload, created_ms, place)"
+                " WHERE b.batch_id = $1::uuid"},
+    {"subscribe", "INSERT INTO user_subscriptions (user_id, channel)"
+                  " SELECT user_id, channel FROM unnest($1::text[], $2::text[]) AS s (user_id, channel)"
+                  " ON CONFLICT DO NOTHING"},
+    {"unsubscribe", "WITH ended AS (DELETE FROM user_subscriptions s"
+                    " USING unnest($1::text[], $2::text[]) AS e (user_id, channel)"
+                    " WHERE s.user_id = e.user_id AND s.channel = e.channel RETURNING s.user_id, s.channel)"
+                    " SELECT pg_notify('event_syncer_unsubscribed',"
+                    " octet_length(user_id) || ':' || user_id || channel) FROM ended"},
+    {"notify", "NOTIFY event_syncer"},
+    {"commit", "COMMIT"},
+    {"rollback", "ROLLBACK"},
+    {"tombstone", "INSERT INTO write_batches (batch_id, outcome) VALUES ($1::uuid, 'lost')"
+                  " ON CONFLICT DO NOTHING"},
+    {"outcome", "SELECT outcome, last_id FROM write_batches WHERE batch_id = $1::uuid"},
+    {"purge", "DELETE FROM write_batches WHERE created_at < now() - interval '1 day'"},
+    {NULL, NULL},
+};
+
+/* "events_of_channels" compares (channel, id) as a pair, which only the index on the two can serve: the primary key
+ * would be walked through past all events of other channels. */
+static const struct postgresql_statement reader_statements[] = {
+    {"events", "SELECT id, (extract(epoch FROM created_at) * 1000)::bigint, channel, event_type, payload"
+               " FROM events WHERE id > $1::bigint AND id <= $2::bigint ORDER BY id LIMIT $3::bigint"},
+    {"events_of_channels",
+     "SELECT e.id, (extract(epoch FROM e.created_at) * 1000)::bigint, e.channel, e.event_type, e.payload"
+     " FROM unnest($4::text[]) AS c (channel) CROSS JOIN LATERAL (SELECT * FROM events"
+     " WHERE (events.channel, id) > (c.channel, $1::bigint) AND (events.channel, id) <= (c.channel, "
+     "$2::bigint)"
+     " ORDER BY events.channel, id LIMIT $3::bigint) e ORDER BY e.id LIMIT $3::bigint"},
+    {"newest_id", "SELECT last_id FROM event_counter"},
+    {"subscriptions",
+     "SELECT channel FROM user_subscriptions WHERE user_id = $1::text ORDER BY channel COLLATE \"C\""},
+    {NULL, NULL},
+};
+
+const struct postgresql_statement *postgresql_statements(enum postgresql_role role)
+{
+    return role == POSTGRESQL_WRITER ? writer_statements : reader_statements;
+}

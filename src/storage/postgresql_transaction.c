@@ -1,0 +1,258 @@
+/* The transaction of a batch: all its statements are sent without waiting for answers (pipeline mode), so that it takes
+ * one round trip. */
+#include "storage/postgresql_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    /* A statement inserts at most so many bytes of payload, or one payload: more bytes than that are never copied at
+     * once. */
+    CHUNK_BYTES = 4 * 1024 * 1024,
+    NUMBER_BYTES = 24,
+    DRAW_PLACE = 1, /* of the statement's result among all */
+};
+
+struct sending {
+    struct postgresql_link *link;
+    struct postgresql_batch *batch;
+    int64_t deadline_at;
+    struct postgresql_array channels;
+    struct postgresql_array types;
+    struct postgresql_array payloads;
+    struct postgresql_array times;
+    struct postgresql_array users;
+};
+
+static void free_arrays(struct sending *sending)
+{
+    postgresql_array_free(&sending->channels);
+    postgresql_array_free(&sending->types);
+    postgresql_array_free(&sending->payloads);
+    postgresql_array_free(&sending->times);
+    postgresql_array_free(&sending->users);
+}
+
+static struct postgresql_parameter number_parameter(size_t number, char storage[static NUMBER_BYTES])
+{
+    snprintf(storage, NUMBER_BYTES, "%zu", number);
+    return (struct postgresql_parameter){.value = storage};
+}
+
+static enum postgresql_attempt fail(struct sending *sending, enum postgresql_attempt attempt, const char *why)
+{
+    snprintf(sending->link->error, sizeof sending->link->error, "%s", why);
+    return attempt;
+}
+
+/* Adds a statement. POSTGRESQL_STORED: nothing stands against it so far. A failure is one of memory as long as the
+ * connection is good. */
+static enum postgresql_attempt add(struct sending *sending, const char *statement,
+                                   const struct postgresql_parameter *parameters, size_t count)
+{
+    if (postgresql_link_add(sending->link, statement, parameters, count) == 0)
+        return POSTGRESQL_STORED;
+    return PQstatus(sending->link->connection) == CONNECTION_OK ? POSTGRESQL_OUT_OF_MEMORY
+                                                                : POSTGRESQL_NOT_SENT;
+}
+
+/* --- published events --- */
+
+static const struct storage_write *next_published(const struct storage_write *write)
+{
+    while (write != NULL && write->kind != STORAGE_PUBLISH)
+        write = STAILQ_NEXT(write, link);
+    return write;
+}
+
+/* Fills the arrays with the next events. Returns the one after them. */
+static const struct storage_write *fill_chunk(struct sending *sending, const struct storage_write *write)
+{
+    size_t bytes = 0;
+    postgresql_array_begin_texts(&sending->channels);
+    postgresql_array_begin_texts(&sending->types);
+    postgresql_array_begin_texts(&sending->payloads);
+    postgresql_array_begin_numbers(&sending->times);
+    do {
+        postgresql_array_add_text(&sending->channels, write->channel);
+        postgresql_array_add_text(&sending->types, write->event_type);
+        postgresql_array_add_text(&sending->payloads, write->payload);
+        postgresql_array_add_number(&sending->times, write->created_ms);
+        bytes += write->payload.length;
+        write = next_published(STAILQ_NEXT(write, link));
+    } while (write != NULL && bytes < CHUNK_BYTES && write->payload.length < CHUNK_BYTES - bytes);
+    return write;
+}
+
+static enum postgresql_attempt add_chunk(struct sending *sending, size_t before)
+{
+    char number[NUMBER_BYTES];
+    const struct postgresql_parameter parameters[] = {
+        {.value = sending->batch->id},
+        number_parameter(before, number),
+        postgresql_array_finish(&sending->channels),
+        postgresql_array_finish(&sending->types),
+        postgresql_array_finish(&sending->payloads),
+        postgresql_array_finish(&sending->times),
+    };
+    if (sending->channels.bytes.failed || sending->types.bytes.failed || sending->payloads.bytes.failed ||
+        sending->times.bytes.failed)
+        return fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
+    return add(sending, "publish", parameters, sizeof parameters / sizeof parameters[0]);
+}
+
+static enum postgresql_attempt add_published(struct sending *sending, const struct storage_write *first)
+{
+    size_t before = 0;
+    const struct storage_write *write = next_published(first);
+    while (write != NULL) {
+        write = fill_chunk(sending, write);
+        enum postgresql_attempt attempt = add_chunk(sending, before);
+        before += sending->payloads.count;
+        if (attempt != POSTGRESQL_STORED)
+            return attempt;
+        /* The library's buffer holds one chunk at a time. */
+        if (write != NULL && postgresql_link_flush(sending->link, sending->deadline_at) != POSTGRESQL_DONE)
+            return POSTGRESQL_NOT_SENT;
+    }
+    return before == 0 ? POSTGRESQL_STORED : add(sending, "notify", NULL, 0);
+}
+
+/* --- subscriptions --- */
+
+/* Adds one statement for each run of writes of the same kind. */
+static enum postgresql_attempt add_subscriptions(struct sending *sending, const struct storage_write *write)
+{
+    while (write != NULL) {
+        enum storage_write_kind kind = write->kind;
+        postgresql_array_begin_texts(&sending->users);
+        postgresql_array_begin_texts(&sending->channels);
+        for (; write != NULL && (write->kind == kind || write->kind == STORAGE_PUBLISH);
+             write = STAILQ_NEXT(write, link)) {
+            if (write->kind == STORAGE_PUBLISH)
+                continue;
+            postgresql_array_add_text(&sending->users, write->user);
+            postgresql_array_add_text(&sending->channels, write->channel);
+        }
+        if (sending->users.count == 0)
+            continue;
+        const struct postgresql_parameter parameters[] = {
+            postgresql_array_finish(&sending->users),
+            postgresql_array_finish(&sending->channels),
+        };
+        if (sending->users.bytes.failed || sending->channels.bytes.failed)
+            return fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
+        enum postgresql_attempt attempt =
+            add(sending, kind == STORAGE_SUBSCRIBE ? "subscribe" : "unsubscribe", parameters, 2);
+        if (attempt != POSTGRESQL_STORED)
+            return attempt;
+    }
+    return POSTGRESQL_STORED;
+}
+
+/* --- the whole --- */
+
+/* Sends all but the commit. */
+static enum postgresql_attempt send_work(struct sending *sending, const struct storage_write_list *writes)
+{
+    struct postgresql_batch *batch = sending->batch;
+    char number[NUMBER_BYTES];
+    const struct postgresql_parameter parameters[] = {
+        {.value = batch->id}, number_parameter(batch->published, number), {.value = batch->settled_id}};
+    enum postgresql_attempt attempt = add(sending, "begin", NULL, 0);
+    if (attempt == POSTGRESQL_STORED)
+        attempt = add(sending, "draw", parameters, 3);
+    if (attempt == POSTGRESQL_STORED)
+        attempt = add_published(sending, STAILQ_FIRST(writes));
+    if (attempt == POSTGRESQL_STORED)
+        attempt = add_subscriptions(sending, STAILQ_FIRST(writes));
+    if (attempt == POSTGRESQL_STORED && clock_monotonic_ns() >= sending->deadline_at)
+        attempt = fail(sending, POSTGRESQL_NOT_SENT, "too late for a commit");
+    return attempt;
+}
+
+/* What the results told so far. */
+struct answers {
+    size_t count;
+    bool committed;
+    bool refused;
+    bool read_only;
+};
+
+static void take_answer(struct sending *sending, struct answers *answers, PGresult *result)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    if (postgresql_is_error(result)) {
+        postgresql_link_blame(sending->link, result);
+        answers->refused = true;
+        answers->read_only = state != NULL && strcmp(state, "25006") == 0;
+    } else if (answers->count == DRAW_PLACE && PQntuples(result) == 1) {
+        sending->batch->last_id = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+    } else if (strcmp(PQcmdStatus(result), "COMMIT") == 0) {
+        answers->committed = true;
+    }
+    answers->count++;
+}
+
+/* Reads up to the synchronization point behind the commit. */
+static enum postgresql_flow read_answers(struct sending *sending, struct answers *answers)
+{
+    for (;;) {
+        PGresult *result;
+        enum postgresql_flow flow = postgresql_link_next(sending->link, sending->deadline_at, &result);
+        if (flow != POSTGRESQL_DONE)
+            return flow;
+        ExecStatusType status = PQresultStatus(result);
+        if (status != PGRES_PIPELINE_ABORTED)
+            take_answer(sending, answers, result);
+        PQclear(result);
+        if (status == PGRES_PIPELINE_SYNC)
+            return POSTGRESQL_DONE;
+    }
+}
+
+/* Leaves the transaction that an error has ended, so that the link can be used again. */
+static bool roll_back(struct sending *sending)
+{
+    char error[STORAGE_REASON_BYTES];
+    memcpy(error, sending->link->error, sizeof error);
+    PGresult *result;
+    bool good = postgresql_link_ask(sending->link, "rollback", NULL, 0, sending->deadline_at, &result) ==
+                    POSTGRESQL_DONE &&
+                PQresultStatus(result) == PGRES_COMMAND_OK;
+    PQclear(result);
+    memcpy(sending->link->error, error, sizeof error);
+    return good;
+}
+
+static enum postgresql_attempt run(struct sending *sending, const struct storage_write_list *writes,
+                                   bool *link_is_good)
+{
+    struct postgresql_link *link = sending->link;
+    enum postgresql_attempt attempt = send_work(sending, writes);
+    if (attempt != POSTGRESQL_STORED)
+        return attempt;
+    struct answers answers = {.count = 0};
+    enum postgresql_flow flow = POSTGRESQL_LOST;
+    if (postgresql_link_add(link, "commit", NULL, 0) == 0 && postgresql_link_add_sync(link) == 0)
+        flow = read_answers(sending, &answers);
+    /* Behind a statement that failed, the server has skipped the commit. */
+    if (answers.refused) {
+        /* A server that has become a standby may stay one: look for the primary again. */
+        *link_is_good = flow == POSTGRESQL_DONE && !answers.read_only && roll_back(sending);
+        return POSTGRESQL_REFUSED;
+    }
+    *link_is_good = flow == POSTGRESQL_DONE && answers.committed;
+    return answers.committed ? POSTGRESQL_STORED : POSTGRESQL_OPEN;
+}
+
+enum postgresql_attempt postgresql_run_batch(struct postgresql_link *link, struct postgresql_batch *batch,
+                                             const struct storage_write_list *writes, int64_t deadline_at,
+                                             bool *link_is_good)
+{
+    struct sending sending = {.link = link, .batch = batch, .deadline_at = deadline_at};
+    *link_is_good = false;
+    enum postgresql_attempt attempt = run(&sending, writes, link_is_good);
+    free_arrays(&sending);
+    return attempt;
+}

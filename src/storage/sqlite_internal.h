@@ -1,0 +1,97 @@
+/* What the files of the SQLite engine share.
+ *
+ * One connection writes, used by the writer thread alone; READER_COUNT others read, each lent to one caller at a time.
+ * In WAL mode readers and the writer never wait for one another; another process (sqlite3, event-syncer process) may
+ * hold the write lock for a while, which is waited for until the deadline of the call.
+ *
+ * Lock: sqlite->mutex guards the list of idle readers (leaf).
+ */
+#ifndef STORAGE_SQLITE_INTERNAL_H
+#define STORAGE_SQLITE_INTERNAL_H
+
+#include "storage/engine.h"
+
+#include <sqlite3.h>
+#include <stdatomic.h>
+
+enum { READER_COUNT = 4 };
+
+/* The statements of a reading connection. */
+struct sqlite_reader {
+    sqlite3 *database;
+    sqlite3_stmt *events_of_all;
+    sqlite3_stmt *events_of_channel;
+    sqlite3_stmt *ids_of_channel;
+    sqlite3_stmt *event_by_id;
+    sqlite3_stmt *newest_id;
+    sqlite3_stmt *subscriptions;
+    STAILQ_ENTRY(sqlite_reader) link;
+};
+
+struct sqlite_writer {
+    sqlite3 *database;
+    sqlite3_stmt *begin;
+    sqlite3_stmt *commit;
+    sqlite3_stmt *rollback;
+    sqlite3_stmt *draw_ids;
+    sqlite3_stmt *insert_event;
+    sqlite3_stmt *subscribe;
+    sqlite3_stmt *unsubscribe;
+};
+
+struct sqlite {
+    const struct log *log;
+    char *path;
+    atomic_bool available;
+    struct sqlite_writer writer;
+    struct sqlite_reader readers[READER_COUNT];
+    pthread_mutex_t mutex;
+    pthread_cond_t reader_idle;
+    STAILQ_HEAD(sqlite_reader_list, sqlite_reader) idle; /* `mutex` */
+};
+
+struct sqlite_statement {
+    sqlite3_stmt **statement;
+    const char *sql;
+};
+
+/* --- sqlite.c: connections and the schema --- */
+
+/* Opens a connection and prepares its statements. Returns 0, or -1 with the connection in `*database` for its error. */
+int sqlite_connect(const char *path, int flags, sqlite3 **database);
+int sqlite_prepare(sqlite3 *database, const struct sqlite_statement *statements, size_t count);
+
+/* Runs a statement that gives no rows, and resets it. Returns SQLITE_OK or the error. */
+int sqlite_run(sqlite3_stmt *statement);
+
+int sqlite_bind(sqlite3_stmt *statement, int index, struct text text);
+struct text sqlite_text(sqlite3_stmt *statement, int column);
+
+/* How long a busy database is waited for. */
+void sqlite_set_deadline(sqlite3 *database, int64_t deadline_at);
+
+/* --- sqlite_schema.c --- */
+
+/* Makes the tables, or checks their version. Returns 0, or -1 and a reason. */
+int sqlite_prepare_schema(sqlite3 *database, char reason[static STORAGE_REASON_BYTES]);
+
+/* --- sqlite_write.c --- */
+
+int sqlite_writer_open(struct sqlite *sqlite);
+void sqlite_writer_close(struct sqlite *sqlite);
+enum storage_result sqlite_commit(void *state, const struct storage_write_list *writes, int64_t deadline_at);
+enum storage_result sqlite_resolve(void *state, const struct storage_write_list *writes, int64_t deadline_at);
+
+/* --- sqlite_read.c --- */
+
+int sqlite_readers_open(struct sqlite *sqlite);
+void sqlite_readers_close(struct sqlite *sqlite);
+enum storage_result sqlite_events(void *state, const struct storage_range *range,
+                                  bool (*visit)(void *context, const struct storage_event *event),
+                                  void *context, int64_t deadline_at);
+enum storage_result sqlite_newest_id(void *state, uint64_t *id, int64_t deadline_at);
+enum storage_result sqlite_subscriptions(void *state, struct text user,
+                                         bool (*visit)(void *context, struct text channel), void *context,
+                                         int64_t deadline_at);
+
+#endif

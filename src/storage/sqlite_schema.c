@@ -1,0 +1,65 @@
+/* The tables in SQLite: made on first start, brought up to date later, refused when they are newer than this program. */
+#include "storage/sqlite_internal.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+
+enum { OPEN_WAIT_MS = 3000 };
+
+/* From version i to i + 1. */
+static const char *const migrations[STORAGE_SCHEMA_VERSION] = {
+    "CREATE TABLE events ("
+    " id INTEGER PRIMARY KEY, channel TEXT NOT NULL, event_type TEXT NOT NULL, payload TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL);" /* milliseconds since 1970, UTC */
+    "CREATE INDEX events_of_channel ON events (channel, id);"
+    "CREATE TABLE event_counter (last_id INTEGER NOT NULL);"
+    "INSERT INTO event_counter VALUES (0);"
+    "CREATE TABLE user_subscriptions ("
+    " user_id TEXT NOT NULL, channel TEXT NOT NULL, PRIMARY KEY (user_id, channel)) WITHOUT ROWID;",
+};
+
+static int read_version(sqlite3 *database, int *version)
+{
+    sqlite3_stmt *statement = NULL;
+    int result = sqlite3_prepare_v2(database, "PRAGMA user_version", -1, &statement, NULL);
+    if (result == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW) {
+        *version = sqlite3_column_int(statement, 0);
+        sqlite3_finalize(statement);
+        return 0;
+    }
+    sqlite3_finalize(statement);
+    return -1;
+}
+
+static int migrate(sqlite3 *database, int version)
+{
+    for (int i = version; i < STORAGE_SCHEMA_VERSION; i++) {
+        char set_version[64];
+        snprintf(set_version, sizeof set_version, "PRAGMA user_version = %d", i + 1);
+        if (sqlite3_exec(database, migrations[i], NULL, NULL, NULL) != SQLITE_OK ||
+            sqlite3_exec(database, set_version, NULL, NULL, NULL) != SQLITE_OK)
+            return -1;
+    }
+    return 0;
+}
+
+int sqlite_prepare_schema(sqlite3 *database, char reason[static STORAGE_REASON_BYTES])
+{
+    int version = 0;
+    sqlite3_busy_timeout(database, OPEN_WAIT_MS);
+    /* IMMEDIATE shows at once whether the file can be written to, and keeps a second server out meanwhile. */
+    if (sqlite3_exec(database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE", NULL,
+                     NULL, NULL) != SQLITE_OK ||
+        read_version(database, &version) != 0)
+        return -1;
+    if (version > STORAGE_SCHEMA_VERSION) {
+        snprintf(reason, STORAGE_REASON_BYTES,
+                 "its tables have version %d, this program knows versions up to %d: use a newer event-syncer",
+                 version, STORAGE_SCHEMA_VERSION);
+        return -1;
+    }
+    if (migrate(database, version) != 0)
+        return -1;
+    return sqlite3_exec(database, "COMMIT", NULL, NULL, NULL) == SQLITE_OK ? 0 : -1;
+}
