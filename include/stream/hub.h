@@ -18,8 +18,9 @@
  *   it. If that queue has overflowed meanwhile, it is emptied, and the replay goes another round.
  *
  * Slow clients
- *   The live queue holds references to at most STREAM_QUEUE_EVENTS events; all events in queues take at most
- *   max_queued_bytes. A stream that would go beyond is closed: its client comes back with the last id that it saw.
+ *   The live queue holds references to at most STREAM_QUEUE_EVENTS events of at most STREAM_QUEUE_BYTES in all; the events
+ *   in all queues take at most max_queued_bytes. One event always has room. A stream that would go beyond is closed: its
+ *   client comes back with the last id that it saw, and replays at its own pace.
  *
  * Who owns what
  *   The hub owns the tables of channels and users; a stream owns its entries in them. A stream has references: one of
@@ -44,7 +45,7 @@
 struct hub;
 struct stream;
 
-enum { STREAM_QUEUE_EVENTS = 1024 };
+enum { STREAM_QUEUE_EVENTS = 1024, STREAM_QUEUE_BYTES = 4 * 1024 * 1024 };
 
 /* Streams that have something to send. Each holds a reference that stream_take_from_list ends. */
 STAILQ_HEAD(stream_list, stream);
@@ -66,6 +67,9 @@ struct hub *hub_create(const struct hub_options *options);
 
 /* Starts the tail at `newest_id` and the heartbeats. Returns 0, or -1 with errno. */
 int hub_start(struct hub *hub, struct storage *storage, uint64_t newest_id);
+
+/* Waits until all that is known to be published has been handed to the open streams, or until `deadline_at`. */
+void hub_drain(struct hub *hub, int64_t deadline_at);
 
 /* Ends the threads; streams may still be open. Does nothing when they don't run. */
 void hub_stop(struct hub *hub);

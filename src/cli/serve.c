@@ -19,7 +19,8 @@
 enum {
     STOP_SECONDS = 8,
     MOST_ARENAS = 8,
-    STREAMS_PART = 8, /* of --max-memory, for events that wait in streams */
+    LAST_EVENTS_SECONDS = 1, /* that streams get what is published at a stop */
+    STREAMS_PART = 8,        /* of --max-memory, for events that wait in streams */
 };
 
 /* The signals that stop the server, blocked in all threads, so that only main takes them. */
@@ -210,6 +211,7 @@ static void wait_for_stop_signal(const struct server *server)
 static void stop(struct server *server)
 {
     int64_t deadline_at = clock_monotonic_ns() + STOP_SECONDS * CLOCK_NS_PER_SECOND;
+    hub_drain(server->hub, clock_monotonic_ns() + LAST_EVENTS_SECONDS * CLOCK_NS_PER_SECOND);
     http_server_stop_accepting(server->http);
     store_stop(server->store);
     http_server_drain(server->http, deadline_at);

@@ -41,7 +41,8 @@ static void own(struct connection *connection)
 static void go_on(struct http_server *server, struct connection *connection)
 {
     int64_t deadline_at = clock_monotonic_coarse_ns() + server->options.deadlines.idle_ns;
-    if (connection->message != NULL || !connection_release(connection, CONNECTION_PARKED, deadline_at))
+    if (connection->message != NULL || !connection->drained ||
+        !connection_release(connection, CONNECTION_PARKED, deadline_at))
         connection_yield(server, connection, CONNECTION_PARKED, deadline_at);
 }
 

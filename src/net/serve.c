@@ -231,9 +231,8 @@ static enum step begin_body(struct worker *worker, struct connection *connection
 
 enum received { RECEIVED_BYTES, RECEIVED_NONE, RECEIVED_END };
 
-/* Reads once. `*drained` becomes true when the socket holds no more for now: the next bytes will make an
- * event. */
-static enum received receive(struct connection *connection, struct message *message, bool *drained)
+/* Reads once. */
+static enum received receive(struct connection *connection, struct message *message)
 {
     size_t room;
     char *bytes = message_room(message, &room);
@@ -247,10 +246,10 @@ static enum received receive(struct connection *connection, struct message *mess
         message_received(message, (size_t)length);
         /* Behind the last bytes of a client that has hung up lies the end, which makes no event of its own.
          */
-        *drained = (size_t)length < room && !connection->was_hung_up;
+        connection->drained = (size_t)length < room && !connection->was_hung_up;
         return RECEIVED_BYTES;
     }
-    *drained = true;
+    connection->drained = true;
     return length < 0 && errno == EAGAIN ? RECEIVED_NONE : RECEIVED_END;
 }
 
@@ -286,17 +285,17 @@ static enum step end_timed_out(struct worker *worker, struct connection *connect
 static enum step serve_requests(struct worker *worker, struct connection *connection)
 {
     enum step step = STEP_ON;
-    bool drained = false;
     unsigned requests = 0;
+    connection->drained = false;
     while (step == STEP_ON) {
         struct request request;
         struct refusal refusal;
         struct message *message = message_of(worker, connection);
         switch (message_next(message, &request, &refusal)) {
         case MESSAGE_MORE:
-            if (drained)
+            if (connection->drained)
                 step = park(worker, connection);
-            else if (receive(connection, message, &drained) == RECEIVED_END)
+            else if (receive(connection, message) == RECEIVED_END)
                 step = leave(worker->server, connection);
             break;
         case MESSAGE_STARTED:

@@ -5,6 +5,7 @@
 #include "net/connection_internal.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
 
 int blocking_begin(struct worker *worker)
 {
@@ -57,11 +58,29 @@ static bool release_idle(struct connection *connection)
     return connection_release(connection, CONNECTION_STREAMING, INT64_MAX);
 }
 
-static bool release_blocked(const struct http_server *server, struct connection *connection)
+/* Lets go of a stream that waits for room in the socket, or for its next turn. */
+static void yield(struct http_server *server, struct connection *connection)
 {
     connection->unsent = connection_unsent(connection);
-    return connection_release(connection, CONNECTION_STREAMING,
-                              clock_monotonic_ns() + server->options.deadlines.stalled_ns);
+    connection_yield(server, connection, CONNECTION_STREAMING,
+                     clock_monotonic_ns() + server->options.deadlines.stalled_ns);
+}
+
+/* Reads and drops what the client has sent: closing a socket with unread bytes would reset the connection, and the client
+ * might lose what it has not read yet (RFC 9112 section 9.6). */
+static void drop_input(const struct connection *connection)
+{
+    enum { READS = 64 };
+    char dropped[4096];
+    for (int i = 0; i < READS && recv(connection->descriptor, dropped, sizeof dropped, MSG_DONTWAIT) > 0; i++)
+        continue;
+}
+
+static bool end(struct http_server *server, struct connection *connection)
+{
+    drop_input(connection);
+    connection_close(server, connection);
+    return false;
 }
 
 static enum body_more ask_for_more(struct connection *connection, struct worker *worker)
@@ -73,18 +92,22 @@ static enum body_more ask_for_more(struct connection *connection, struct worker 
 /* Writes once. Returns whether the caller still owns the connection. */
 static bool stream_step(struct http_server *server, struct connection *connection, struct worker *worker)
 {
-    if (connection->was_hung_up || atomic_load(&server->stopping)) {
-        connection_close(server, connection);
-        return false;
-    }
+    /* At a stop, what is queued goes out as far as the socket takes it. */
+    bool stopping = atomic_load(&server->stopping);
+    if (connection->was_hung_up)
+        return end(server, connection);
     switch (outgoing_send(connection->descriptor, connection->outgoing)) {
     case OUTGOING_BLOCKED:
-        return !release_blocked(server, connection);
+        if (stopping)
+            break;
+        yield(server, connection);
+        return false;
     case OUTGOING_YIELDED:
-        connection_yield(server, connection, CONNECTION_STREAMING,
-                         clock_monotonic_ns() + server->options.deadlines.stalled_ns);
+        yield(server, connection);
         return false;
     case OUTGOING_IDLE:
+        if (stopping)
+            break;
         switch (ask_for_more(connection, worker)) {
         case BODY_MORE:
             return true;
@@ -98,8 +121,7 @@ static bool stream_step(struct http_server *server, struct connection *connectio
     case OUTGOING_FAILED:
         break;
     }
-    connection_close(server, connection);
-    return false;
+    return end(server, connection);
 }
 
 void stream_serve(struct http_server *server, struct connection *connection, struct worker *worker)

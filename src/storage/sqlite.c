@@ -4,9 +4,11 @@
 #include "base/clock.h"
 #include "base/sync.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int sqlite_connect(const char *path, int flags, sqlite3 **database)
 {
@@ -108,6 +110,16 @@ static void explain(const struct sqlite *sqlite, char reason[static STORAGE_REAS
              advice);
 }
 
+/* SQLite would find out too, but leave files beside it that have the same mode. */
+static bool may_write(const struct sqlite *sqlite, char reason[static STORAGE_REASON_BYTES])
+{
+    if (access(sqlite->path, F_OK) != 0 || access(sqlite->path, R_OK | W_OK) == 0)
+        return true;
+    snprintf(reason, STORAGE_REASON_BYTES, "%s: %s; the file and its folder must be writable", sqlite->path,
+             strerror(errno));
+    return false;
+}
+
 static void *sqlite_open(const struct storage_options *options, char reason[static STORAGE_REASON_BYTES])
 {
     if (options->url[strlen("sqlite:")] == '\0') {
@@ -120,7 +132,8 @@ static void *sqlite_open(const struct storage_options *options, char reason[stat
         return NULL;
     }
     reason[0] = '\0';
-    if (sqlite_connect(sqlite->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &sqlite->writer.database) ==
+    if (may_write(sqlite, reason) &&
+        sqlite_connect(sqlite->path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, &sqlite->writer.database) ==
             0 &&
         sqlite_prepare_schema(sqlite->writer.database, reason) == 0 && sqlite_writer_open(sqlite) == 0 &&
         sqlite_readers_open(sqlite) == 0)

@@ -382,7 +382,8 @@ struct storage *storage_open(const struct storage_options *options, char reason[
 {
     const struct storage_engine *engine = engine_of(options->url);
     if (engine == NULL) {
-        snprintf(reason, STORAGE_REASON_BYTES, "a database URL begins with sqlite: or postgres://");
+        snprintf(reason, STORAGE_REASON_BYTES,
+                 "--database and DATABASE_URL take sqlite:FILE or postgres://USER@HOST/NAME");
         return NULL;
     }
     void *state = engine->open(options, reason);

@@ -98,6 +98,7 @@ int frame_queue_add(struct frame_queue *queue, struct frame *frame, struct follo
     if (queue->count == queue->capacity && grow(queue) != 0)
         return -1;
     frame_hold(frame);
+    queue->bytes += frame->length;
     *frame_queue_at(queue, queue->count++) = (struct queued){.frame = frame, .following = following};
     return 0;
 }
@@ -112,6 +113,7 @@ static void free_when_empty(struct frame_queue *queue)
 
 void frame_queue_drop_first(struct frame_queue *queue)
 {
+    queue->bytes -= frame_queue_at(queue, 0)->frame->length;
     frame_release(frame_queue_at(queue, 0)->frame);
     queue->first = (queue->first + 1) & (queue->capacity - 1);
     queue->count--;
@@ -129,10 +131,13 @@ void frame_queue_drop_ended(struct frame_queue *queue, size_t kept)
     size_t left = 0;
     for (size_t i = 0; i < queue->count; i++) {
         struct queued item = *frame_queue_at(queue, i);
-        if (i >= kept && item.following != NULL && item.following->ended)
+        bool dropped = i >= kept && item.following != NULL && item.following->ended;
+        if (dropped) {
+            queue->bytes -= item.frame->length;
             frame_release(item.frame);
-        else
+        } else {
             *frame_queue_at(queue, left++) = item;
+        }
     }
     queue->count = left;
     free_when_empty(queue);

@@ -21,7 +21,7 @@ struct hub *hub_create(const struct hub_options *options)
     STAILQ_INIT(&hub->rechecks);
     hub->heartbeat = frame_create_heartbeat(hub);
     if (hub->heartbeat == NULL || hash_seed_draw(&hub->seed) != 0 ||
-        sync_condition_init(&hub->inbox_changed) != 0) {
+        sync_condition_init(&hub->inbox_changed) != 0 || sync_condition_init(&hub->round_over) != 0) {
         free(hub->heartbeat);
         free(hub);
         return NULL;
@@ -67,6 +67,15 @@ int hub_start(struct hub *hub, struct storage *storage, uint64_t newest_id)
     return tail_start(hub);
 }
 
+void hub_drain(struct hub *hub, int64_t deadline_at)
+{
+    bool in_time = true;
+    pthread_mutex_lock(&hub->inbox_mutex);
+    while ((!STAILQ_EMPTY(&hub->inbox) || !hub->tail_idles) && hub->tail_runs && in_time)
+        in_time = sync_wait_until(&hub->round_over, &hub->inbox_mutex, deadline_at);
+    pthread_mutex_unlock(&hub->inbox_mutex);
+}
+
 void hub_stop(struct hub *hub)
 {
     periodic_stop(hub->heartbeats);
@@ -89,6 +98,7 @@ void hub_free(struct hub *hub)
     pthread_mutex_destroy(&hub->mutex);
     pthread_mutex_destroy(&hub->inbox_mutex);
     pthread_cond_destroy(&hub->inbox_changed);
+    pthread_cond_destroy(&hub->round_over);
     free(hub);
 }
 

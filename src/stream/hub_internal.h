@@ -65,6 +65,7 @@ struct frame_queue {
     size_t capacity; /* a power of two */
     size_t first;
     size_t count;
+    size_t bytes; /* of the frames */
 };
 
 enum stream_phase {
@@ -122,6 +123,7 @@ struct hub {
     bool tail_runs;
     pthread_mutex_t inbox_mutex;
     pthread_cond_t inbox_changed;
+    pthread_cond_t round_over;
     /* Guarded by `inbox_mutex`. */
     struct frame_list inbox;
     size_t inbox_count;
@@ -130,6 +132,7 @@ struct hub {
     STAILQ_HEAD(recheck_list, recheck) rechecks;
     size_t recheck_count;
     bool recheck_all; /* the subscriptions of every user */
+    bool tail_idles;
     bool stopping;
 };
 

@@ -156,7 +156,8 @@ static bool is_full_locked(const struct stream *stream)
 {
     const struct hub *hub = stream->hub;
     return stream->live.count >= STREAM_QUEUE_EVENTS ||
-           (stream->live.count > 0 && atomic_load(&hub->queued_bytes) > hub->options.max_queued_bytes);
+           (stream->live.count > 0 && (stream->live.bytes >= STREAM_QUEUE_BYTES ||
+                                       atomic_load(&hub->queued_bytes) > hub->options.max_queued_bytes));
 }
 
 void stream_offer(struct following *following, struct frame *frame, struct stream_list *woken, size_t *count)

@@ -132,8 +132,11 @@ static bool wait_for_news(struct hub *hub, struct news *news, int64_t next_look_
 {
     bool in_time = true;
     pthread_mutex_lock(&hub->inbox_mutex);
+    hub->tail_idles = true;
+    pthread_cond_broadcast(&hub->round_over);
     while (!hub->stopping && STAILQ_EMPTY(&hub->inbox) && !hub->look && in_time)
         in_time = sync_wait_until(&hub->inbox_changed, &hub->inbox_mutex, next_look_at);
+    hub->tail_idles = false;
     STAILQ_INIT(&news->frames);
     STAILQ_CONCAT(&news->frames, &hub->inbox);
     hub->inbox_count = 0;

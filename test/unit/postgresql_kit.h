@@ -54,8 +54,11 @@ static inline int kit_teardown(void **state)
     return 0;
 }
 
+/* A new database, also after a test that has failed with the server frozen or stopped. */
 static inline const char *kit_database(struct kit *kit)
 {
+    if (postgres_thaw(kit->postgres) != 0)
+        assert_int_equal(postgres_restart(kit->postgres), 0);
     const char *url = postgres_new_database(kit->postgres);
     assert_non_null(url);
     return url;

@@ -99,10 +99,22 @@ static void stream_join(struct stream *stream)
     pthread_join(stream->thread, NULL);
 }
 
+/* Waits until the engine reads again. */
+static void expect_recovery(void *engine)
+{
+    int64_t deadline_at = kit_in_ms(KIT_WAIT_MS);
+    uint64_t id;
+    while (storage_postgresql.newest_id(engine, &id, kit_in_ms(1000)) != STORAGE_OK) {
+        assert_true(clock_monotonic_ns() < deadline_at);
+        poll(NULL, 0, 10);
+    }
+}
+
 /* Compares the ledger with what is stored, and frees the stream. */
 static void stream_check(struct stream *stream)
 {
     const struct storage_range everything = {.up_to = UINT64_MAX, .limit = SIZE_MAX};
+    expect_recovery(stream->engine);
     struct stored *stored = stored_read(stream->engine, &everything);
     size_t place = 0;
     for (size_t i = 0; i < stream->count; i++) {
@@ -193,17 +205,6 @@ static void expect_reads(void *engine, enum storage_result expected, int64_t wit
     }
 }
 
-/* Waits until the engine reads again. */
-static void expect_recovery(void *engine)
-{
-    int64_t deadline_at = kit_in_ms(KIT_WAIT_MS);
-    uint64_t id;
-    while (storage_postgresql.newest_id(engine, &id, kit_in_ms(1000)) != STORAGE_OK) {
-        assert_true(clock_monotonic_ns() < deadline_at);
-        poll(NULL, 0, 10);
-    }
-}
-
 static void frozen_servers_keep_nobody_waiting(void **state)
 {
     struct kit *kit = *state;
@@ -267,14 +268,15 @@ static void known_absence_is_told_at_once(void **state)
     storage_postgresql.close(engine);
 }
 
-/* Waits until all connections of the engine are there. */
+/* Waits until all links of the engine are set up: the readers' last statement is prepared. (The writer's has been since
+ * the engine was opened.) */
 static void expect_connected(struct kit *kit, const char *url)
 {
-    enum { CONNECTIONS = 6 };
+    enum { READERS = 4 };
     int64_t deadline_at = kit_in_ms(KIT_WAIT_MS);
     while (kit_number(kit, url,
                       "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-                      " AND state = 'idle' AND application_name = 'event-syncer'") < CONNECTIONS) {
+                      " AND state = 'idle' AND query LIKE 'SELECT channel%'") < READERS) {
         assert_true(clock_monotonic_ns() < deadline_at);
         poll(NULL, 0, 10);
     }
