@@ -40,7 +40,7 @@ void json_members(struct text object, const struct text *names, struct text *val
 
 enum json_string_result {
     JSON_STRING_OK,
-    JSON_STRING_BAD,      /* an escaped surrogate without its partner: no Unicode text (RFC 8259 section 8.2) */
+    JSON_STRING_BAD, /* an escaped surrogate without its partner: no Unicode text (RFC 8259 section 8.2) */
     JSON_STRING_NO_MEMORY,
 };
 

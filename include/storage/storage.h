@@ -168,7 +168,8 @@ struct storage_range {
 };
 
 /* Calls `visit` for each event in the order of their ids, until it returns false. The texts live until it returns;
- * it may be called although the result is not STORAGE_OK in the end. It must not block and not use the storage. */
+ * it may be called although the result is not STORAGE_OK in the end. It must not block and not use the storage. All
+ * `limit` events may be in memory at once: large pages are to be read in pieces. */
 enum storage_result storage_events(struct storage *storage, const struct storage_range *range,
                                    bool (*visit)(void *context, const struct storage_event *event),
                                    void *context, int64_t deadline_at);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* A page of the history ends where it has so many bytes, and nextAfterId leads on. */
-enum { DEFAULT_PAGE_EVENTS = 50, MOST_PAGE_EVENTS = 1000, PAGE_BYTES = 4 * 1024 * 1024 };
+enum { DEFAULT_PAGE_EVENTS = 50, MOST_PAGE_EVENTS = 1000, PIECE_EVENTS = 64, PAGE_BYTES = 4 * 1024 * 1024 };
 
 /* --- subscribe and unsubscribe --- */
 
@@ -167,6 +167,28 @@ static void end_page(const struct page *page)
     buffer_append_text(page->body, "}");
 }
 
+/* Reads piece by piece: a page of large payloads ends early, and the rest should not have been read. */
+static enum storage_result read_page(struct storage *storage, struct text channel, uint64_t after,
+                                     struct page *page)
+{
+    int64_t deadline_at = database_deadline();
+    enum storage_result result = STORAGE_OK;
+    bool last = false;
+    while (result == STORAGE_OK && !last) {
+        /* One more than asked for tells whether events follow. */
+        uint64_t wanted = page->limit + 1 - page->count;
+        uint64_t before = page->count;
+        struct storage_range range = {.channels = &channel,
+                                      .channel_count = 1,
+                                      .after = page->count == 0 ? after : page->last_id,
+                                      .up_to = UINT64_MAX,
+                                      .limit = wanted < PIECE_EVENTS ? (size_t)wanted : PIECE_EVENTS};
+        result = storage_events(storage, &range, add_to_page, page, deadline_at);
+        last = page->more || page->count - before < range.limit || page->body->failed;
+    }
+    return result;
+}
+
 void api_history(void *context, struct request *request, struct response *response)
 {
     struct server *server = context;
@@ -179,14 +201,7 @@ void api_history(void *context, struct request *request, struct response *respon
         database_begin(request, response) != 0)
         return;
     buffer_append_text(response->body, "{\"events\":[");
-    /* One more than asked for tells whether events follow. */
-    struct storage_range range = {.channels = &channel.text,
-                                  .channel_count = 1,
-                                  .after = after,
-                                  .up_to = UINT64_MAX,
-                                  .limit = (size_t)page.limit + 1};
-    enum storage_result result =
-        storage_events(server->storage, &range, add_to_page, &page, database_deadline());
+    enum storage_result result = read_page(server->storage, channel.text, after, &page);
     blocking_end(request->worker);
     end_page(&page);
     response_json(response, 200);

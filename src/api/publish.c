@@ -16,6 +16,7 @@
 #include "api/json_body.h"
 #include "net/deferred.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,13 +100,12 @@ static void publish_free(struct publish *publish)
 /* The history object: writes the id before the rest. */
 static struct text history_object(struct publish *publish)
 {
-    char digits[ID_BYTES];
-    struct buffer head = {.bytes = digits, .capacity = sizeof digits};
-    buffer_append_text(&head, "{\"id\":");
-    buffer_append_number(&head, publish->write.id);
-    char *start = publish->memory.bytes + publish->rest_at - head.length;
-    memcpy(start, digits, head.length);
-    return (struct text){.bytes = start, .length = publish->memory.length - publish->rest_at + head.length};
+    char head[ID_BYTES + 1];
+    size_t length =
+        (size_t)snprintf(head, sizeof head, "{\"id\":%llu", (unsigned long long)publish->write.id);
+    char *start = publish->memory.bytes + publish->rest_at - length;
+    memcpy(start, head, length);
+    return (struct text){.bytes = start, .length = publish->memory.length - publish->rest_at + length};
 }
 
 /* --- answering --- */

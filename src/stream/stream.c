@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* A page of a replay: at most so many events, and no more once it has so many bytes. */
-enum { PAGE_EVENTS = 256, PAGE_BYTES = 256 * 1024 };
+enum { PAGE_EVENTS = 64, PAGE_BYTES = 256 * 1024 };
 
 /* --- opening --- */
 

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-enum { PAGE_EVENTS = 256, PAGE_BYTES = 1024 * 1024, FANNED_OUT_AT_ONCE = 64 };
+enum { PAGE_EVENTS = 64, PAGE_BYTES = 1024 * 1024, FANNED_OUT_AT_ONCE = 64 };
 
 #define LOOK_NS CLOCK_NS_PER_SECOND
 
