@@ -47,6 +47,7 @@ void stream_begin(struct worker *worker, struct connection *connection, struct o
         return;
     }
     connection->outgoing->deadline_at = INT64_MAX;
+    connection->deadline_at = INT64_MAX;
     free_request(worker, connection);
     stream_serve(worker->server, connection, worker);
 }
@@ -58,12 +59,16 @@ static bool release_idle(struct connection *connection)
     return connection_release(connection, CONNECTION_STREAMING, INT64_MAX);
 }
 
-/* Lets go of a stream that waits for room in the socket, or for its next turn. */
-static void yield(struct http_server *server, struct connection *connection)
+/* Lets go of a stream that waits for room in the socket, or for its next turn. Being woken again and again gives a client
+ * that takes nothing no more time. */
+static void yield(struct http_server *server, struct connection *connection, bool moved)
 {
-    connection->unsent = connection_unsent(connection);
-    connection_yield(server, connection, CONNECTION_STREAMING,
-                     clock_monotonic_ns() + server->options.deadlines.stalled_ns);
+    int64_t deadline_at = connection->deadline_at;
+    if (moved || deadline_at == INT64_MAX) {
+        deadline_at = clock_monotonic_ns() + server->options.deadlines.stalled_ns;
+        connection->unsent = connection_unsent(connection);
+    }
+    connection_yield(server, connection, CONNECTION_STREAMING, deadline_at);
 }
 
 /* Reads and drops what the client has sent: closing a socket with unread bytes would reset the connection, and the client
@@ -96,14 +101,17 @@ static bool stream_step(struct http_server *server, struct connection *connectio
     bool stopping = atomic_load(&server->stopping);
     if (connection->was_hung_up)
         return end(server, connection);
-    switch (outgoing_send(connection->descriptor, connection->outgoing)) {
+    uint64_t before = connection->outgoing->source_sent;
+    enum outgoing_result result = outgoing_send(connection->descriptor, connection->outgoing);
+    bool moved = connection->outgoing->source_sent > before;
+    switch (result) {
     case OUTGOING_BLOCKED:
         if (stopping)
             break;
-        yield(server, connection);
+        yield(server, connection, moved);
         return false;
     case OUTGOING_YIELDED:
-        yield(server, connection);
+        yield(server, connection, moved);
         return false;
     case OUTGOING_IDLE:
         if (stopping)

@@ -172,7 +172,7 @@ struct postgresql_link *postgresql_links_take(struct postgresql *postgresql, enu
 /* Takes a link back; one that is not good is closed and connected anew. */
 void postgresql_links_give_back(struct postgresql *postgresql, struct postgresql_link *link, bool good);
 
-/* Before attempt `failures` + 1 to connect: 100 ms to 5 s. */
+/* Before attempt `failures` + 1 to connect: 100 ms to 1 s. */
 int64_t postgresql_backoff_ns(unsigned failures);
 
 /* --- postgresql_schema.c --- */

@@ -7,7 +7,7 @@
 #include <sys/random.h>
 
 #define BACKOFF_FIRST_NS (INT64_C(100) * CLOCK_NS_PER_MS)
-#define BACKOFF_LAST_NS  (INT64_C(5) * CLOCK_NS_PER_SECOND)
+#define BACKOFF_LAST_NS  CLOCK_NS_PER_SECOND
 
 /* With less time than that nobody gets a link: it would most likely be broken by the deadline. */
 #define SHORTEST_CALL_NS (INT64_C(10) * CLOCK_NS_PER_MS)
