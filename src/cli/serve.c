@@ -46,6 +46,7 @@ static void prepare_process(const struct serve_options *options)
 {
     sigset_t signals = stop_signals();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit of file sizes then fails, and is answered for */
     /* A shell ignores SIGINT for what it starts in the background; who sends it to us means it. */
     signal(SIGTERM, SIG_DFL);
     signal(SIGINT, SIG_DFL);

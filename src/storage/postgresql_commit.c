@@ -118,11 +118,12 @@ static enum postgresql_attempt attempt_commit(struct postgresql *postgresql, str
         return POSTGRESQL_NOT_SENT;
     *again = true;
     enum postgresql_attempt attempt = postgresql_run_batch(link, batch, writes, deadline_at, &link_is_good);
-    if (attempt == POSTGRESQL_REFUSED)
+    if (attempt == POSTGRESQL_REFUSED && !postgresql->writer.complained)
         log_warn(postgresql->log, "the database took no writes error=%s", LOG_TEXT(text_from(link->error)));
     else if (attempt == POSTGRESQL_OPEN)
         log_warn(postgresql->log, "the connection was lost during a commit error=%s",
                  LOG_TEXT(text_from(link->error)));
+    postgresql->writer.complained = attempt == POSTGRESQL_REFUSED;
     postgresql_links_give_back(postgresql, link, link_is_good);
     return attempt;
 }

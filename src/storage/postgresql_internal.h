@@ -225,6 +225,7 @@ enum postgresql_attempt postgresql_run_batch(struct postgresql_link *link, struc
 struct postgresql_writer {
     char open_id[POSTGRESQL_BATCH_ID_BYTES];    /* of the batch whose outcome is open; "" for none */
     char settled_id[POSTGRESQL_BATCH_ID_BYTES]; /* of the last batch that was stored; "" for none */
+    bool complained;                            /* the last batch was refused, and the log says so */
 };
 
 enum storage_result postgresql_commit(void *state, const struct storage_write_list *writes,

@@ -26,6 +26,7 @@ struct sqlite_reader {
     sqlite3_stmt *newest_id;
     sqlite3_stmt *subscriptions;
     STAILQ_ENTRY(sqlite_reader) link;
+    bool complained; /* the last read failed, and the log says so */
 };
 
 struct sqlite_writer {
@@ -37,6 +38,7 @@ struct sqlite_writer {
     sqlite3_stmt *insert_event;
     sqlite3_stmt *subscribe;
     sqlite3_stmt *unsubscribe;
+    bool complained; /* the last batch was not taken, and the log says so */
 };
 
 struct sqlite {

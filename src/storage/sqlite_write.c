@@ -97,8 +97,12 @@ static int run_writes(struct sqlite_writer *writer, const struct storage_write_l
     return result;
 }
 
+/* Once, until it is over: a full disk is not to fill the log too. */
 static void complain(struct sqlite *sqlite)
 {
+    if (sqlite->writer.complained)
+        return;
+    sqlite->writer.complained = true;
     log_warn(sqlite->log, "the database took no writes error=%s code=%d",
              LOG_TEXT(text_from(sqlite3_errmsg(sqlite->writer.database))),
              sqlite3_extended_errcode(sqlite->writer.database));
@@ -123,8 +127,12 @@ enum storage_result sqlite_commit(void *state, const struct storage_write_list *
     if (result != SQLITE_OK)
         return give_up(sqlite, result);
     result = sqlite_run(writer->commit);
-    if (result == SQLITE_OK)
+    if (result == SQLITE_OK) {
+        if (writer->complained)
+            log_info(sqlite->log, "the database takes writes again");
+        writer->complained = false;
         return STORAGE_OK;
+    }
     enum storage_result given_up = give_up(sqlite, result);
     /* The transaction may stand in the log, only its sync failed: a crash now could bring it back. */
     return (result & 0xFF) == SQLITE_IOERR ? STORAGE_UNKNOWN : given_up;
