@@ -319,7 +319,7 @@ static void check_histories(struct swarm *swarm)
         counts[event->publisher * swarm->numbers + event->number]++;
         if (swarm->pushes[event->publisher][event->number] != STORED)
             continue;
-        if (event->number <= last_stored[event->publisher])
+        if (event->number < last_stored[event->publisher])
             kit_fail(kit, "publisher %d: event %d has a higher id than event %d, which was taken later",
                      event->publisher, last_stored[event->publisher], event->number);
         last_stored[event->publisher] = event->number;

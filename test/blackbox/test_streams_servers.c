@@ -19,10 +19,10 @@ static void nothing_is_lost_when_the_database_restarts(void **state)
     struct kit *kit = *state;
     struct postgres *postgres = streams_postgres(kit);
     struct kit_server *first = kit_serve_events(kit), *second = kit_serve_events(kit);
-    const struct swarm_setup setup = {.readers = 20, .events = 250, .database_goes = true};
+    const struct swarm_setup setup = {.readers = 20, .events = 200, .database_goes = true};
     struct swarm *swarm = swarm_start(kit, &setup, first, second);
-    for (int i = 0; i < 4; i++) {
-        swarm_wait_stored(swarm, 20 * (i + 1));
+    for (int i = 0; i < 2; i++) {
+        swarm_wait_stored(swarm, 30 * (i + 1));
         assert_int_equal(postgres_stop(postgres, i % 2 == 0), 0);
         swarm_wait_refused(swarm, 3);
         assert_int_equal(postgres_restart(postgres), 0);
