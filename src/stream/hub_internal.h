@@ -89,7 +89,8 @@ struct stream {
     /* The wake list's; `listed` under `mutex`. */
     STAILQ_ENTRY(stream) wake_link;
     /* The owner's. */
-    uint64_t cursor; /* of the replay: all up to here has been queued */
+    uint64_t cursor;   /* of the replay: all up to here has been queued */
+    size_t page_limit; /* of its next page, in events */
     pthread_mutex_t mutex;
     /* Guarded by `mutex`. */
     enum stream_phase phase;
@@ -135,6 +136,19 @@ struct hub {
     bool tail_idles;
     bool stopping;
 };
+
+/* --- stream.c, tail.c: pages of events --- */
+
+enum { PAGE_EVENTS = 64 };
+
+/* An engine may read all of a page before the first event is looked at, so that large events want small pages. `taken`:
+ * how many of the last page were, before it had bytes enough (`cut`) or ended. */
+static inline size_t next_page_limit(size_t limit, size_t taken, bool cut)
+{
+    if (cut)
+        return taken == 0 ? 1 : taken;
+    return 2 * limit < PAGE_EVENTS ? 2 * limit : PAGE_EVENTS;
+}
 
 /* --- frame.c --- */
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A page of a replay: at most so many events, and no more once it has so many bytes. */
-enum { PAGE_EVENTS = 64, PAGE_BYTES = 256 * 1024 };
+/* A page of a replay takes no more events once it has so many bytes. */
+enum { PAGE_BYTES = 256 * 1024 };
 
 /* --- opening --- */
 
@@ -18,7 +18,7 @@ static struct stream *stream_allocate(const struct text *channels, size_t count)
     struct stream *stream = malloc(sizeof *stream + count * sizeof stream->followings[0] + name_bytes);
     if (stream == NULL)
         return NULL;
-    *stream = (struct stream){.references = 1, .following_count = count};
+    *stream = (struct stream){.references = 1, .page_limit = PAGE_EVENTS, .following_count = count};
     char *name = (char *)&stream->followings[count];
     for (size_t i = 0; i < count; i++) {
         memcpy(name, channels[i].bytes, channels[i].length);
@@ -317,7 +317,7 @@ static int read_page(struct stream *stream, uint64_t goal)
                                   .channel_count = count,
                                   .after = stream->cursor,
                                   .up_to = goal,
-                                  .limit = PAGE_EVENTS};
+                                  .limit = stream->page_limit};
     struct page page = {.stream = stream};
     enum storage_result result = STORAGE_OK;
     if (count > 0)
@@ -326,8 +326,10 @@ static int read_page(struct stream *stream, uint64_t goal)
     free(channels);
     if (result != STORAGE_OK || page.failed)
         return -1;
-    if (page.events < PAGE_EVENTS && page.bytes < PAGE_BYTES)
+    bool cut = page.bytes >= PAGE_BYTES;
+    if (page.events < range.limit && !cut)
         stream->cursor = goal;
+    stream->page_limit = next_page_limit(range.limit, page.events, cut);
     return 0;
 }
 

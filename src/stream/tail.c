@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-enum { PAGE_EVENTS = 64, PAGE_BYTES = 1024 * 1024, FANNED_OUT_AT_ONCE = 64 };
+enum { PAGE_BYTES = 1024 * 1024, FANNED_OUT_AT_ONCE = 64 };
 
 #define LOOK_NS CLOCK_NS_PER_SECOND
 
@@ -105,16 +105,19 @@ static void raise_head(struct hub *hub, uint64_t head)
 /* Fans out what the database has up to `target`. Returns 0, or -1 when it did not give it. */
 static int catch_up(struct hub *hub, uint64_t target)
 {
+    size_t limit = PAGE_EVENTS;
     for (uint64_t head = head_of(hub); head < target; head = head_of(hub)) {
         struct page page = {.hub = hub, .frames = STAILQ_HEAD_INITIALIZER(page.frames)};
-        struct storage_range range = {.after = head, .up_to = target, .limit = PAGE_EVENTS};
+        struct storage_range range = {.after = head, .up_to = target, .limit = limit};
         enum storage_result result =
             storage_events(hub->storage, &range, add_to_page, &page, clock_monotonic_ns() + STORAGE_CALL_NS);
         fan_out(hub, &page.frames, GAPS_ARE_KNOWN);
         if (result != STORAGE_OK || page.failed)
             return -1;
-        if (page.events < PAGE_EVENTS && page.bytes < PAGE_BYTES)
+        bool cut = page.bytes >= PAGE_BYTES;
+        if (page.events < limit && !cut)
             raise_head(hub, target);
+        limit = next_page_limit(limit, page.events, cut);
     }
     return 0;
 }
