@@ -142,9 +142,9 @@ void hub_unsubscribe(struct hub *hub, struct text user_name, struct text channel
         TAILQ_FOREACH (stream, &user->streams, user_link) {
             for (size_t i = 0; i < stream->following_count; i++) {
                 struct following *following = &stream->followings[i];
-                following->in_question = text_equals(following->name, channel);
+                if (text_equals(following->name, channel))
+                    stream_end_following_locked(following);
             }
-            stream_end_followings_locked(stream);
         }
     }
     pthread_mutex_unlock(&hub->mutex);

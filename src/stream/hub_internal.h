@@ -179,8 +179,8 @@ struct user *registry_user_locked(const struct hub *hub, struct text name);
 
 /* Queues the frame for a live or replaying stream. Adds the stream to `woken` when it then has to be written to. */
 void stream_offer(struct following *following, struct frame *frame, struct stream_list *woken, size_t *count);
-/* Ends the followings of the stream that are in question. hub->mutex is held. */
-void stream_end_followings_locked(struct stream *stream);
+/* What has not begun to be sent for it will not be. hub->mutex is held. */
+void stream_end_following_locked(struct following *following);
 
 /* Ends one reference. */
 void stream_unreference(struct stream *stream);

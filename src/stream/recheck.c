@@ -76,7 +76,7 @@ static void expand_all(struct hub *hub)
     pthread_mutex_unlock(&hub->mutex);
 }
 
-/* Only what a stream followed before the database was asked can be found to have ended. */
+/* Only what a stream was known to follow before the database was asked can be found to have ended. */
 static bool question_user(struct hub *hub, struct text name)
 {
     pthread_mutex_lock(&hub->mutex);
@@ -85,7 +85,8 @@ static bool question_user(struct hub *hub, struct text name)
     if (user != NULL) {
         TAILQ_FOREACH (stream, &user->streams, user_link) {
             for (size_t i = 0; i < stream->following_count; i++)
-                stream->followings[i].in_question = stream->followings[i].channel != NULL;
+                stream->followings[i].in_question =
+                    stream->followings[i].confirmed && stream->followings[i].channel != NULL;
         }
     }
     pthread_mutex_unlock(&hub->mutex);
@@ -121,8 +122,12 @@ static void end_unconfirmed(struct hub *hub, struct text name)
     struct user *user = registry_user_locked(hub, name);
     struct stream *stream;
     if (user != NULL) {
-        TAILQ_FOREACH (stream, &user->streams, user_link)
-            stream_end_followings_locked(stream);
+        TAILQ_FOREACH (stream, &user->streams, user_link) {
+            for (size_t i = 0; i < stream->following_count; i++) {
+                if (stream->followings[i].in_question)
+                    stream_end_following_locked(&stream->followings[i]);
+            }
+        }
     }
     pthread_mutex_unlock(&hub->mutex);
 }

@@ -69,18 +69,14 @@ struct stream *stream_open(struct hub *hub, struct text user, const struct text 
     return NULL;
 }
 
-void stream_end_followings_locked(struct stream *stream)
+void stream_end_following_locked(struct following *following)
 {
+    struct stream *stream = following->stream;
     pthread_mutex_lock(&stream->mutex);
-    for (size_t i = 0; i < stream->following_count; i++) {
-        struct following *following = &stream->followings[i];
-        if (!following->in_question)
-            continue;
-        following->in_question = false;
-        following->ended = true;
-        registry_end_following_locked(stream->hub, following);
-    }
+    following->ended = true;
     pthread_mutex_unlock(&stream->mutex);
+    following->in_question = false;
+    registry_end_following_locked(stream->hub, following);
 }
 
 static struct following *find_following(struct stream *stream, struct text channel)
@@ -115,10 +111,11 @@ size_t stream_drop_unconfirmed(struct stream *stream)
     pthread_mutex_lock(&stream->hub->mutex);
     for (size_t i = 0; i < stream->following_count; i++) {
         struct following *following = &stream->followings[i];
-        following->in_question = !following->confirmed;
-        left += following->confirmed && following->channel != NULL ? 1 : 0;
+        if (!following->confirmed)
+            stream_end_following_locked(following);
+        else
+            left += following->channel != NULL ? 1 : 0;
     }
-    stream_end_followings_locked(stream);
     pthread_mutex_unlock(&stream->hub->mutex);
     return left;
 }
