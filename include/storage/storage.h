@@ -158,18 +158,19 @@ struct storage_event {
     struct text payload;
 };
 
-/* Which events: those of `channels` (none: of all) with `after` < id <= `up_to`, the first `limit` of them. */
+/* Which events: those of `channels` (none: of all) with `after` < id <= `up_to`; the first `limit` of them, and none behind
+ * the one with which their payloads reach `most_bytes` (0: no bound). What this names may all be in memory at once. */
 struct storage_range {
     const struct text *channels;
     size_t channel_count;
     uint64_t after;
     uint64_t up_to;
     size_t limit;
+    uint64_t most_bytes;
 };
 
 /* Calls `visit` for each event in the order of their ids, until it returns false. The texts live until it returns;
- * it may be called although the result is not STORAGE_OK in the end. It must not block and not use the storage. All
- * `limit` events may be in memory at once: large pages are to be read in pieces. */
+ * it may be called although the result is not STORAGE_OK in the end. It must not block and not use the storage. */
 enum storage_result storage_events(struct storage *storage, const struct storage_range *range,
                                    bool (*visit)(void *context, const struct storage_event *event),
                                    void *context, int64_t deadline_at);

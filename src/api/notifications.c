@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A page of the history ends where it has so many bytes, and nextAfterId leads on. */
-enum { DEFAULT_PAGE_EVENTS = 50, MOST_PAGE_EVENTS = 1000, PIECE_EVENTS = 64, PAGE_BYTES = 4 * 1024 * 1024 };
+/* A page of the history ends where its payloads have so many bytes, and nextAfterId leads on. */
+enum { DEFAULT_PAGE_EVENTS = 50, MOST_PAGE_EVENTS = 1000, PAGE_BYTES = 4 * 1024 * 1024 };
 
 /* --- subscribe and unsubscribe --- */
 
@@ -22,8 +22,19 @@ struct subscription {
 
 struct subscription_write {
     struct storage_write write; /* the first member */
+    struct server *server;
     struct subscription subscription;
 };
+
+/* In the writer thread, before any later write is committed: so it can't end a subscription that was made after this. */
+static void settled(struct storage_write *write, enum storage_result result, bool abandoned)
+{
+    struct subscription_write *change = (struct subscription_write *)(void *)write;
+    if (result == STORAGE_OK && write->kind == STORAGE_UNSUBSCRIBE)
+        hub_unsubscribe(change->server->hub, write->user, write->channel);
+    if (abandoned)
+        free(change);
+}
 
 static int read_subscription(const struct request *request, struct subscription *subscription,
                              struct response *response)
@@ -53,12 +64,14 @@ static enum storage_result store_change(struct server *server, const struct subs
     struct subscription_write *change = malloc(sizeof *change);
     if (change == NULL)
         return STORAGE_NO_MEMORY;
+    change->server = server;
     change->subscription = *subscription;
     struct name *user = &change->subscription.user.name;
     struct name *channel = &change->subscription.channel;
     user->text.bytes = user->bytes;
     channel->text.bytes = channel->bytes;
-    change->write = (struct storage_write){.kind = kind, .user = user->text, .channel = channel->text};
+    change->write = (struct storage_write){
+        .kind = kind, .user = user->text, .channel = channel->text, .settled = settled};
     enum storage_result result = storage_write(server->storage, &change->write, database_deadline());
     if (result != STORAGE_UNKNOWN)
         free(change);
@@ -78,8 +91,6 @@ static void change_subscription(struct server *server, const struct request *req
         answer_database_error(response, result);
         return;
     }
-    if (!subscribe)
-        hub_unsubscribe(server->hub, subscription.user.name.text, subscription.channel.text);
     response_json(response, subscribe ? 201 : 200);
     buffer_append_text(response->body,
                        subscribe ? "{\"status\":\"subscribed\"," : "{\"status\":\"unsubscribed\",");
@@ -140,19 +151,21 @@ struct page {
     uint64_t limit;
     uint64_t count;
     uint64_t last_id;
+    uint64_t payload_bytes;
     bool more; /* events follow */
 };
 
 static bool add_to_page(void *context, const struct storage_event *event)
 {
     struct page *page = context;
-    page->more = page->count == page->limit || page->body->length >= PAGE_BYTES;
+    page->more = page->count == page->limit;
     if (page->more)
         return false;
     if (page->count > 0)
         buffer_append_text(page->body, ",");
     event_json_append(page->body, event);
     page->last_id = event->id;
+    page->payload_bytes += event->payload.length;
     page->count++;
     return !page->body->failed;
 }
@@ -167,28 +180,6 @@ static void end_page(const struct page *page)
     buffer_append_text(page->body, "}");
 }
 
-/* Reads piece by piece: a page of large payloads ends early, and the rest should not have been read. */
-static enum storage_result read_page(struct storage *storage, struct text channel, uint64_t after,
-                                     struct page *page)
-{
-    int64_t deadline_at = database_deadline();
-    enum storage_result result = STORAGE_OK;
-    bool last = false;
-    while (result == STORAGE_OK && !last) {
-        /* One more than asked for tells whether events follow. */
-        uint64_t wanted = page->limit + 1 - page->count;
-        uint64_t before = page->count;
-        struct storage_range range = {.channels = &channel,
-                                      .channel_count = 1,
-                                      .after = page->count == 0 ? after : page->last_id,
-                                      .up_to = UINT64_MAX,
-                                      .limit = wanted < PIECE_EVENTS ? (size_t)wanted : PIECE_EVENTS};
-        result = storage_events(storage, &range, add_to_page, page, deadline_at);
-        last = page->more || page->count - before < range.limit || page->body->failed;
-    }
-    return result;
-}
-
 void api_history(void *context, struct request *request, struct response *response)
 {
     struct server *server = context;
@@ -201,7 +192,17 @@ void api_history(void *context, struct request *request, struct response *respon
         database_begin(request, response) != 0)
         return;
     buffer_append_text(response->body, "{\"events\":[");
-    enum storage_result result = read_page(server->storage, channel.text, after, &page);
+    /* One more than asked for tells whether events follow. */
+    struct storage_range range = {.channels = &channel.text,
+                                  .channel_count = 1,
+                                  .after = after,
+                                  .up_to = UINT64_MAX,
+                                  .limit = (size_t)page.limit + 1,
+                                  .most_bytes = PAGE_BYTES};
+    enum storage_result result =
+        storage_events(server->storage, &range, add_to_page, &page, database_deadline());
+    /* One that ended for its size may be followed by nothing: then the next one is empty. */
+    page.more = page.more || page.payload_bytes >= PAGE_BYTES;
     blocking_end(request->worker);
     end_page(&page);
     response_json(response, 200);

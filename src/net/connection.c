@@ -190,6 +190,11 @@ void connection_yield(struct http_server *server, struct connection *connection,
     pthread_mutex_unlock(&connection->mutex);
 }
 
+void connection_watch_room(struct http_server *server, struct connection *connection)
+{
+    control(server, connection, EPOLL_CTL_MOD, ALWAYS | EPOLLOUT);
+}
+
 void connection_poke_locked(struct http_server *server, struct connection *connection)
 {
     /* A socket that takes bytes is ready to be written to, so this makes an event in any case but a full one,

@@ -151,6 +151,9 @@ bool connection_release(struct connection *connection, enum connection_state sta
 void connection_yield(struct http_server *server, struct connection *connection, enum connection_state state,
                       int64_t deadline_at);
 
+/* From now on, room in the socket makes an event too. Only the owner; it is marked if there is room now. */
+void connection_watch_room(struct http_server *server, struct connection *connection);
+
 /* Makes an event for a connection that is in no one's hands. Its mutex is held. */
 void connection_poke_locked(struct http_server *server, struct connection *connection);
 

@@ -128,7 +128,10 @@ struct connection_counts http_server_connections(struct http_server *server)
  * when they let go of it. */
 static void look_again(void *context, struct connection *connection)
 {
-    if (connection->state == CONNECTION_PARKED || connection->state == CONNECTION_STREAMING)
+    bool streaming = connection->state == CONNECTION_STREAMING;
+    if (streaming && connection->deadline_at != INT64_MAX)
+        shutdown(connection->descriptor, SHUT_RDWR); /* it waits for a client that takes nothing */
+    else if (connection->state == CONNECTION_PARKED || streaming)
         connection_poke_locked(context, connection);
     else
         connection->events |= EPOLLOUT;

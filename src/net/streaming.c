@@ -49,6 +49,7 @@ void stream_begin(struct worker *worker, struct connection *connection, struct o
     connection->outgoing->deadline_at = INT64_MAX;
     connection->deadline_at = INT64_MAX;
     free_request(worker, connection);
+    connection_watch_room(worker->server, connection);
     stream_serve(worker->server, connection, worker);
 }
 
@@ -59,16 +60,13 @@ static bool release_idle(struct connection *connection)
     return connection_release(connection, CONNECTION_STREAMING, INT64_MAX);
 }
 
-/* Lets go of a stream that waits for room in the socket, or for its next turn. Being woken again and again gives a client
- * that takes nothing no more time. */
-static void yield(struct http_server *server, struct connection *connection, bool moved)
+/* When a client that takes nothing has had its time. Being woken again and again gives it no more. */
+static int64_t room_deadline(const struct http_server *server, struct connection *connection, bool moved)
 {
-    int64_t deadline_at = connection->deadline_at;
-    if (moved || deadline_at == INT64_MAX) {
-        deadline_at = clock_monotonic_ns() + server->options.deadlines.stalled_ns;
-        connection->unsent = connection_unsent(connection);
-    }
-    connection_yield(server, connection, CONNECTION_STREAMING, deadline_at);
+    if (!moved && connection->deadline_at != INT64_MAX)
+        return connection->deadline_at;
+    connection->unsent = connection_unsent(connection);
+    return clock_monotonic_ns() + server->options.deadlines.stalled_ns;
 }
 
 /* Reads and drops what the client has sent: closing a socket with unread bytes would reset the connection, and the client
@@ -108,10 +106,10 @@ static bool stream_step(struct http_server *server, struct connection *connectio
     case OUTGOING_BLOCKED:
         if (stopping)
             break;
-        yield(server, connection, moved);
-        return false;
+        return !connection_release(connection, CONNECTION_STREAMING,
+                                   room_deadline(server, connection, moved));
     case OUTGOING_YIELDED:
-        yield(server, connection, moved);
+        connection_yield(server, connection, CONNECTION_STREAMING, room_deadline(server, connection, moved));
         return false;
     case OUTGOING_IDLE:
         if (stopping)

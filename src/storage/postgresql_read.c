@@ -60,7 +60,7 @@ enum storage_result postgresql_events(void *state, const struct storage_range *r
                                       bool (*visit)(void *context, const struct storage_event *event),
                                       void *context, int64_t deadline_at)
 {
-    char numbers[3][NUMBER_BYTES];
+    char numbers[4][NUMBER_BYTES];
     struct postgresql_array channels = {.bytes = BUFFER_EMPTY};
     postgresql_array_begin_texts(&channels);
     for (size_t i = 0; i < range->channel_count; i++)
@@ -69,14 +69,15 @@ enum storage_result postgresql_events(void *state, const struct storage_range *r
         number_parameter(range->after, numbers[0]),
         number_parameter(range->up_to, numbers[1]),
         number_parameter(range->limit, numbers[2]),
+        number_parameter(range->most_bytes == 0 ? INT64_MAX : range->most_bytes, numbers[3]),
         postgresql_array_finish(&channels),
     };
     PGresult *rows = NULL;
     enum storage_result result = STORAGE_NO_MEMORY;
     if (!channels.bytes.failed)
         result = range->channel_count == 0
-                     ? query(state, "events", parameters, 3, deadline_at, &rows)
-                     : query(state, "events_of_channels", parameters, 4, deadline_at, &rows);
+                     ? query(state, "events", parameters, 4, deadline_at, &rows)
+                     : query(state, "events_of_channels", parameters, 5, deadline_at, &rows);
     postgresql_array_free(&channels);
     bool wanted = result == STORAGE_OK && PQnfields(rows) == EVENT_COLUMNS;
     for (int row = 0; wanted && row < PQntuples(rows); row++) {

@@ -49,16 +49,22 @@ static const struct postgresql_statement writer_statements[] = {
 };
 
 /* "events_of_channels" compares (channel, id) as a pair, which only the index on the two can serve: the primary key
- * would be walked through past all events of other channels. */
+ * would be walked through past all events of other channels. A page ends where the payloads before have bytes enough; their
+ * lengths are known without reading those that lie out of line. */
+#define SELECT_PAGE                                                                                          \
+    "SELECT id, (extract(epoch FROM created_at) * 1000)::bigint, channel, event_type, payload FROM"          \
+    " (SELECT e.*, sum(octet_length(e.payload)) OVER (ORDER BY e.id) - octet_length(e.payload) AS before "   \
+    "FROM "
+#define END_OF_PAGE " e) p WHERE before < $4::bigint ORDER BY id"
+
 static const struct postgresql_statement reader_statements[] = {
-    {"events", "SELECT id, (extract(epoch FROM created_at) * 1000)::bigint, channel, event_type, payload"
-               " FROM events WHERE id > $1::bigint AND id <= $2::bigint ORDER BY id LIMIT $3::bigint"},
-    {"events_of_channels",
-     "SELECT e.id, (extract(epoch FROM e.created_at) * 1000)::bigint, e.channel, e.event_type, e.payload"
-     " FROM unnest($4::text[]) AS c (channel) CROSS JOIN LATERAL (SELECT * FROM events"
-     " WHERE (events.channel, id) > (c.channel, $1::bigint) AND (events.channel, id) <= (c.channel, "
-     "$2::bigint)"
-     " ORDER BY events.channel, id LIMIT $3::bigint) e ORDER BY e.id LIMIT $3::bigint"},
+    {"events", SELECT_PAGE "(SELECT * FROM events WHERE id > $1::bigint AND id <= $2::bigint"
+                           " ORDER BY id LIMIT $3::bigint)" END_OF_PAGE},
+    {"events_of_channels", SELECT_PAGE
+     "(SELECT f.* FROM unnest($5::text[]) AS c (channel) CROSS JOIN LATERAL (SELECT * FROM events"
+     " WHERE (events.channel, id) > (c.channel, $1::bigint)"
+     " AND (events.channel, id) <= (c.channel, $2::bigint)"
+     " ORDER BY events.channel, id LIMIT $3::bigint) f ORDER BY f.id LIMIT $3::bigint)" END_OF_PAGE},
     {"newest_id", "SELECT last_id FROM event_counter"},
     {"subscriptions",
      "SELECT channel FROM user_subscriptions WHERE user_id = $1::text ORDER BY channel COLLATE \"C\""},

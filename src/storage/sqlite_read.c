@@ -109,15 +109,20 @@ static struct storage_event event_of(sqlite3_stmt *statement)
     };
 }
 
-static int visit_rows(sqlite3_stmt *statement,
-                      bool (*visit)(void *context, const struct storage_event *event), void *context,
-                      bool *wanted)
+/* Who wants the events, and how many bytes of them still. */
+struct audience {
+    bool (*visit)(void *context, const struct storage_event *event);
+    void *context;
+    uint64_t bytes_left;
+};
+
+static int visit_rows(sqlite3_stmt *statement, struct audience *audience)
 {
     int result = SQLITE_ROW;
-    *wanted = true;
-    while (*wanted && (result = sqlite3_step(statement)) == SQLITE_ROW) {
+    while (audience->bytes_left > 0 && (result = sqlite3_step(statement)) == SQLITE_ROW) {
         struct storage_event event = event_of(statement);
-        *wanted = visit(context, &event);
+        bool more = audience->visit(audience->context, &event) && event.payload.length < audience->bytes_left;
+        audience->bytes_left = more ? audience->bytes_left - event.payload.length : 0;
     }
     sqlite3_reset(statement);
     return result;
@@ -154,7 +159,7 @@ static int compare_ids(const void *a, const void *b)
 }
 
 static int visit_merged(struct sqlite_reader *reader, const struct storage_range *range,
-                        bool (*visit)(void *context, const struct storage_event *event), void *context)
+                        struct audience *audience)
 {
     struct id_list list = {.ids = calloc(range->channel_count, range->limit * sizeof(sqlite3_int64))};
     if (list.ids == NULL)
@@ -162,12 +167,11 @@ static int visit_merged(struct sqlite_reader *reader, const struct storage_range
     int result = collect_ids(reader, range, &list);
     if (list.count > 0)
         qsort(list.ids, list.count, sizeof list.ids[0], compare_ids);
-    bool wanted = true;
-    for (size_t i = 0; i < list.count && i < range->limit && wanted && result == SQLITE_DONE; i++) {
+    for (size_t i = 0; i < list.count && i < range->limit && result == SQLITE_DONE; i++) {
         sqlite3_bind_int64(reader->event_by_id, 1, list.ids[i]);
-        result = visit_rows(reader->event_by_id, visit, context, &wanted);
-        if (!wanted)
-            result = SQLITE_DONE;
+        result = visit_rows(reader->event_by_id, audience);
+        if (audience->bytes_left == 0)
+            break;
     }
     free(list.ids);
     return result;
@@ -181,17 +185,21 @@ enum storage_result sqlite_events(void *state, const struct storage_range *range
     struct sqlite_reader *reader = borrow(sqlite, deadline_at);
     if (reader == NULL)
         return STORAGE_AWAY;
-    bool wanted;
+    struct audience audience = {
+        .visit = visit,
+        .context = context,
+        .bytes_left = range->most_bytes == 0 ? UINT64_MAX : range->most_bytes,
+    };
     int result;
     if (range->channel_count > 1) {
-        result = visit_merged(reader, range, visit, context);
+        result = visit_merged(reader, range, &audience);
     } else {
         sqlite3_stmt *statement =
             range->channel_count == 0 ? reader->events_of_all : reader->events_of_channel;
         bind_range(statement, range);
         if (range->channel_count == 1)
             sqlite_bind(statement, 4, range->channels[0]);
-        result = visit_rows(statement, visit, context, &wanted);
+        result = visit_rows(statement, &audience);
     }
     return give_back(sqlite, reader, result);
 }

@@ -29,13 +29,13 @@ void sqlite_writer_close(struct sqlite *sqlite)
     sqlite3_close(writer->database);
 }
 
-/* Takes `count` ids off the counter. */
-static int draw_ids(struct sqlite_writer *writer, size_t count, uint64_t *first)
+/* Takes `count` ids off the counter, or gives them back where it is negative. */
+static int draw_ids(struct sqlite_writer *writer, int64_t count, uint64_t *first)
 {
-    sqlite3_bind_int64(writer->draw_ids, 1, (sqlite3_int64)count);
+    sqlite3_bind_int64(writer->draw_ids, 1, count);
     int result = sqlite3_step(writer->draw_ids);
     if (result == SQLITE_ROW)
-        *first = (uint64_t)sqlite3_column_int64(writer->draw_ids, 0) - count + 1;
+        *first = (uint64_t)(sqlite3_column_int64(writer->draw_ids, 0) - count + 1);
     sqlite3_reset(writer->draw_ids);
     return result == SQLITE_ROW ? SQLITE_OK : result;
 }
@@ -76,7 +76,7 @@ static int run_writes(struct sqlite_writer *writer, const struct storage_write_l
 {
     size_t published = count_published(writes);
     uint64_t next_id = 0;
-    int result = published == 0 ? SQLITE_OK : draw_ids(writer, published, &next_id);
+    int result = published == 0 ? SQLITE_OK : draw_ids(writer, (int64_t)published, &next_id);
     struct storage_write *write;
     STAILQ_FOREACH (write, writes, link) {
         if (result != SQLITE_OK)
@@ -138,7 +138,8 @@ enum storage_result sqlite_commit(void *state, const struct storage_write_list *
     return (result & 0xFF) == SQLITE_IOERR ? STORAGE_UNKNOWN : given_up;
 }
 
-/* A later transaction takes the place in the log of the one whose commit failed: that is gone for good. */
+/* A later transaction takes the place in the log of the one whose commit failed: that is gone for good. It must change
+ * something, as SQLite writes no page whose content stays what it was. */
 enum storage_result sqlite_resolve(void *state, const struct storage_write_list *writes, int64_t deadline_at)
 {
     (void)writes;
@@ -148,7 +149,9 @@ enum storage_result sqlite_resolve(void *state, const struct storage_write_list 
     sqlite_set_deadline(writer->database, deadline_at);
     int result = sqlite_run(writer->begin);
     if (result == SQLITE_OK)
-        result = draw_ids(writer, 0, &unused);
+        result = draw_ids(writer, 1, &unused);
+    if (result == SQLITE_OK)
+        result = draw_ids(writer, -1, &unused);
     if (result == SQLITE_OK)
         result = sqlite_run(writer->commit);
     if (result == SQLITE_OK)

@@ -16,6 +16,8 @@ enum { WRITES_AT_ONCE = 4096 };
 /* A batch has less time than its callers wait, so that they learn its outcome. */
 #define LONGEST_COMMIT_NS (INT64_C(1500) * CLOCK_NS_PER_MS)
 #define OUTCOME_MARGIN_NS (INT64_C(50) * CLOCK_NS_PER_MS)
+#define LEAST_COMMIT_NS   (INT64_C(300) * CLOCK_NS_PER_MS)
+#define RESOLVE_PAUSE_NS  (INT64_C(100) * CLOCK_NS_PER_MS)
 #define RESOLVE_NS        CLOCK_NS_PER_SECOND
 #define DEADLINE_ROUND_NS CLOCK_NS_PER_SECOND
 
@@ -35,24 +37,36 @@ struct storage {
 
 /* --- the writer thread --- */
 
-/* Waits for writes and takes them. Returns false at the end, when there are none left. */
-static bool take_batch(struct storage *storage, struct storage_write_list *batch)
+/* Waits for writes and takes them; those with too little time left for a commit go to `late`, as they would cut the time of
+ * all others. What is told about an unsubscription comes before a new subscription can be seen: that is left for the next
+ * batch. Returns false at the end, when there are none left. */
+static bool take_batch(struct storage *storage, struct storage_write_list *batch,
+                       struct storage_write_list *late)
 {
     pthread_mutex_lock(&storage->mutex);
-    storage->writer_idles = true;
-    while (STAILQ_EMPTY(&storage->queued) && !storage->stopping)
+    while (STAILQ_EMPTY(&storage->queued) && !storage->stopping) {
+        storage->writer_idles = true;
         sync_wait(&storage->work, &storage->mutex);
+    }
     storage->writer_idles = false;
+    int64_t late_at = clock_monotonic_ns() + LEAST_COMMIT_NS;
+    bool unsubscribes = false;
     for (size_t i = 0; i < WRITES_AT_ONCE && !STAILQ_EMPTY(&storage->queued); i++) {
         struct storage_write *write = STAILQ_FIRST(&storage->queued);
+        if (unsubscribes && write->kind == STORAGE_SUBSCRIBE)
+            break;
+        unsubscribes = unsubscribes || write->kind == STORAGE_UNSUBSCRIBE;
         STAILQ_REMOVE_HEAD(&storage->queued, link);
-        STAILQ_INSERT_TAIL(batch, write, link);
+        if (write->deadline_at < late_at)
+            STAILQ_INSERT_TAIL(late, write, link);
+        else
+            STAILQ_INSERT_TAIL(batch, write, link);
         pthread_mutex_lock(&write->mutex);
         write->state = STORAGE_WRITE_TAKEN;
         pthread_mutex_unlock(&write->mutex);
     }
     pthread_mutex_unlock(&storage->mutex);
-    return !STAILQ_EMPTY(batch);
+    return !STAILQ_EMPTY(batch) || !STAILQ_EMPTY(late);
 }
 
 static int64_t commit_deadline(const struct storage_write_list *batch)
@@ -66,19 +80,24 @@ static int64_t commit_deadline(const struct storage_write_list *batch)
     return deadline_at;
 }
 
-static bool is_stopping(struct storage *storage)
+/* Returns false when the storage is being closed. */
+static bool pause_before_resolving(struct storage *storage)
 {
+    int64_t until_at = clock_monotonic_ns() + RESOLVE_PAUSE_NS;
+    bool in_time = true;
     pthread_mutex_lock(&storage->mutex);
+    while (!storage->stopping && in_time)
+        in_time = sync_wait_until(&storage->work, &storage->mutex, until_at);
     bool stopping = storage->stopping;
     pthread_mutex_unlock(&storage->mutex);
-    return stopping;
+    return !stopping;
 }
 
 /* Commits, and does not rest until the outcome is known, or the storage is being closed. */
 static enum storage_result commit(struct storage *storage, const struct storage_write_list *batch)
 {
     enum storage_result result = storage->engine->commit(storage->state, batch, commit_deadline(batch));
-    while (result == STORAGE_UNKNOWN && !is_stopping(storage))
+    while (result == STORAGE_UNKNOWN && pause_before_resolving(storage))
         result = storage->engine->resolve(storage->state, batch, clock_monotonic_ns() + RESOLVE_NS);
     return result;
 }
@@ -95,6 +114,9 @@ static bool announce(struct storage_write *write, enum storage_result result)
     pthread_mutex_lock(&write->mutex);
     while (write->expiring)
         sync_wait(&write->condition, &write->mutex);
+    /* Only when the storage closes without knowing: a caller gives up at its deadline. */
+    while (result == STORAGE_UNKNOWN && !write->submitted && !write->abandoned)
+        sync_wait(&write->condition, &write->mutex);
     bool abandoned = write->abandoned;
     bool waiting = !abandoned && !write->submitted;
     write->state = STORAGE_WRITE_SETTLING;
@@ -102,7 +124,6 @@ static bool announce(struct storage_write *write, enum storage_result result)
     if (!waiting)
         destroy_locks(write);
     if (write->submitted && !abandoned && result == STORAGE_UNKNOWN) {
-        /* The storage closes without knowing. */
         write->settled(write, result, false);
         abandoned = true;
     }
@@ -159,8 +180,12 @@ static void *writer_main(void *context)
 {
     struct storage *storage = context;
     struct storage_write_list batch = STAILQ_HEAD_INITIALIZER(batch);
-    while (take_batch(storage, &batch))
-        settle(storage, &batch, commit(storage, &batch));
+    struct storage_write_list late = STAILQ_HEAD_INITIALIZER(late);
+    while (take_batch(storage, &batch, &late)) {
+        settle(storage, &late, STORAGE_AWAY);
+        if (!STAILQ_EMPTY(&batch))
+            settle(storage, &batch, commit(storage, &batch));
+    }
     return NULL;
 }
 
@@ -210,8 +235,10 @@ static enum storage_result await(struct storage *storage, struct storage_write *
             return STORAGE_AWAY;
         pthread_mutex_lock(&write->mutex);
     }
-    if (write->state == STORAGE_WRITE_TAKEN)
+    if (write->state == STORAGE_WRITE_TAKEN) {
         write->abandoned = true;
+        pthread_cond_signal(&write->condition);
+    }
     while (!write->abandoned && write->state != STORAGE_WRITE_SETTLED)
         sync_wait(&write->condition, &write->mutex);
     enum storage_result result = write->abandoned ? STORAGE_UNKNOWN : write->result;

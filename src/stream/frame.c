@@ -7,14 +7,14 @@
 
 enum { NUMBER_BYTES = 24, SMALLEST_QUEUE = 4 };
 
-static struct frame *frame_allocate(struct hub *hub, uint64_t id, size_t length, struct text channel)
+static struct frame *frame_allocate(atomic_size_t *account, uint64_t id, size_t length, struct text channel)
 {
     if (length > SIZE_MAX / 2)
         return NULL;
     struct frame *frame = malloc(sizeof *frame + length + channel.length);
     if (frame == NULL)
         return NULL;
-    *frame = (struct frame){.hub = hub, .id = id, .references = 1, .length = length};
+    *frame = (struct frame){.account = account, .id = id, .references = 1, .length = length};
     frame->channel = (struct text){.bytes = frame->bytes + length, .length = channel.length};
     if (channel.length > 0)
         memcpy(frame->bytes + length, channel.bytes, channel.length);
@@ -28,7 +28,7 @@ static char *put(char *at, struct text text)
 }
 
 /* An event type holds no control character and a payload in compact JSON no line break, so that each fills one line. */
-struct frame *frame_create(struct hub *hub, const struct storage_event *event)
+struct frame *frame_create(atomic_size_t *account, const struct storage_event *event)
 {
     const struct text event_field = TEXT("\nevent: ");
     const struct text data_field = TEXT("\ndata: ");
@@ -37,7 +37,7 @@ struct frame *frame_create(struct hub *hub, const struct storage_event *event)
     size_t id_length = (size_t)snprintf(id, sizeof id, "id: %llu", (unsigned long long)event->id);
     size_t length = id_length + event_field.length + event->event_type.length + data_field.length +
                     event->payload.length + end.length;
-    struct frame *frame = frame_allocate(hub, event->id, length, event->channel);
+    struct frame *frame = frame_allocate(account, event->id, length, event->channel);
     if (frame == NULL)
         return NULL;
     char *at = put(frame->bytes, (struct text){.bytes = id, .length = id_length});
@@ -46,14 +46,14 @@ struct frame *frame_create(struct hub *hub, const struct storage_event *event)
     at = put(at, data_field);
     at = put(at, event->payload);
     put(at, end);
-    atomic_fetch_add(&hub->queued_bytes, sizeof *frame + length);
+    atomic_fetch_add(account, sizeof *frame + length);
     return frame;
 }
 
-struct frame *frame_create_heartbeat(struct hub *hub)
+struct frame *frame_create_heartbeat(void)
 {
     const struct text comment = TEXT(": heartbeat\n\n");
-    struct frame *frame = frame_allocate(hub, 0, comment.length, (struct text){.length = 0});
+    struct frame *frame = frame_allocate(NULL, 0, comment.length, (struct text){.length = 0});
     if (frame != NULL)
         put(frame->bytes, comment);
     return frame;
@@ -68,8 +68,8 @@ void frame_release(struct frame *frame)
 {
     if (frame == NULL || atomic_fetch_sub_explicit(&frame->references, 1, memory_order_acq_rel) != 1)
         return;
-    if (frame->id > 0)
-        atomic_fetch_sub(&frame->hub->queued_bytes, sizeof *frame + frame->length);
+    if (frame->account != NULL)
+        atomic_fetch_sub(frame->account, sizeof *frame + frame->length);
     free(frame);
 }
 

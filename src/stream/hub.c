@@ -18,8 +18,8 @@ struct hub *hub_create(const struct hub_options *options)
     TAILQ_INIT(&hub->by_heartbeat);
     TAILQ_INIT(&hub->stalled);
     STAILQ_INIT(&hub->inbox);
-    STAILQ_INIT(&hub->rechecks);
-    hub->heartbeat = frame_create_heartbeat(hub);
+    TAILQ_INIT(&hub->rechecks);
+    hub->heartbeat = frame_create_heartbeat();
     if (hub->heartbeat == NULL || hash_seed_draw(&hub->seed) != 0 ||
         sync_condition_init(&hub->inbox_changed) != 0 || sync_condition_init(&hub->round_over) != 0) {
         free(hub->heartbeat);
@@ -71,7 +71,7 @@ void hub_drain(struct hub *hub, int64_t deadline_at)
 {
     bool in_time = true;
     pthread_mutex_lock(&hub->inbox_mutex);
-    while ((!STAILQ_EMPTY(&hub->inbox) || !hub->tail_idles) && hub->tail_runs && in_time)
+    while ((!STAILQ_EMPTY(&hub->inbox) || hub->look || !hub->tail_idles) && hub->tail_runs && in_time)
         in_time = sync_wait_until(&hub->round_over, &hub->inbox_mutex, deadline_at);
     pthread_mutex_unlock(&hub->inbox_mutex);
 }
@@ -88,7 +88,6 @@ void hub_free(struct hub *hub)
     if (hub == NULL)
         return;
     hub_stop(hub);
-    recheck_free(hub);
     struct frame *frame;
     while ((frame = STAILQ_FIRST(&hub->inbox)) != NULL) {
         STAILQ_REMOVE_HEAD(&hub->inbox, link);
@@ -105,7 +104,8 @@ void hub_free(struct hub *hub)
 void hub_published(struct hub *hub, const struct storage_event *event)
 {
     /* One too many makes a frame for nothing, one too few has it read from the database. */
-    struct frame *frame = atomic_load(&hub->stream_count) > 0 ? frame_create(hub, event) : NULL;
+    struct frame *frame =
+        atomic_load(&hub->stream_count) > 0 ? frame_create(&hub->queued_bytes, event) : NULL;
     pthread_mutex_lock(&hub->inbox_mutex);
     hub->newest_id = event->id;
     bool wake = false;

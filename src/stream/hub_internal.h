@@ -11,8 +11,8 @@
 
 /* A frame as it goes over the wire, shared by all streams that send it. */
 struct frame {
-    struct hub *hub;
-    uint64_t id; /* 0: a heartbeat */
+    uint64_t id;            /* 0: a heartbeat */
+    atomic_size_t *account; /* of the hub, in which its bytes count, or NULL */
     atomic_uint references;
     size_t length;
     STAILQ_ENTRY(frame) link; /* in the inbox, or the tail's batch */
@@ -42,15 +42,11 @@ struct channel {
 
 struct user {
     struct table_link link;
+    unsigned recheck_generation; /* how often its subscriptions have been looked up again */
+    bool recheck_wanted;         /* it is in the hub's list */
+    TAILQ_ENTRY(user) recheck_link;
     TAILQ_HEAD(user_stream_list, stream) streams;
     struct text name;
-    char bytes[];
-};
-
-/* A user whose subscriptions are to be looked up again. */
-struct recheck {
-    STAILQ_ENTRY(recheck) link;
-    struct text user;
     char bytes[];
 };
 
@@ -81,6 +77,7 @@ struct stream {
     atomic_uint references;
     /* hub->mutex */
     struct user *user;
+    unsigned recheck_generation; /* the user's when it was opened */
     TAILQ_ENTRY(stream) user_link;
     TAILQ_ENTRY(stream) heartbeat_link;
     int64_t next_heartbeat_at;
@@ -89,8 +86,7 @@ struct stream {
     /* The wake list's; `listed` under `mutex`. */
     STAILQ_ENTRY(stream) wake_link;
     /* The owner's. */
-    uint64_t cursor;   /* of the replay: all up to here has been queued */
-    size_t page_limit; /* of its next page, in events */
+    uint64_t cursor; /* of the replay: all up to here has been queued */
     pthread_mutex_t mutex;
     /* Guarded by `mutex`. */
     enum stream_phase phase;
@@ -111,8 +107,9 @@ struct hub {
     struct hash_seed seed;
     struct frame *heartbeat;
     struct periodic *heartbeats;
-    atomic_size_t queued_bytes; /* of all frames but the heartbeat */
-    atomic_size_t stream_count; /* changed under inbox_mutex */
+    atomic_size_t queued_bytes;   /* of all frames for live queues */
+    atomic_size_t replayed_bytes; /* of all frames that replays have read */
+    atomic_size_t stream_count;   /* changed under inbox_mutex */
     pthread_mutex_t mutex;
     /* Guarded by `mutex`. */
     struct table channels;
@@ -120,6 +117,7 @@ struct hub {
     uint64_t head;
     TAILQ_HEAD(heartbeat_list, stream) by_heartbeat;
     TAILQ_HEAD(stalled_list, stream) stalled;
+    TAILQ_HEAD(recheck_list, user) rechecks; /* whose subscriptions are to be looked up again */
     pthread_t tail;
     bool tail_runs;
     pthread_mutex_t inbox_mutex;
@@ -130,31 +128,16 @@ struct hub {
     size_t inbox_count;
     uint64_t newest_id; /* that this server has committed, or seen */
     bool look;          /* into the database */
-    STAILQ_HEAD(recheck_list, recheck) rechecks;
-    size_t recheck_count;
-    bool recheck_all; /* the subscriptions of every user */
     bool tail_idles;
     bool stopping;
 };
 
-/* --- stream.c, tail.c: pages of events --- */
-
-enum { PAGE_EVENTS = 64 };
-
-/* An engine may read all of a page before the first event is looked at, so that large events want small pages. `taken`:
- * how many of the last page were, before it had bytes enough (`cut`) or ended. */
-static inline size_t next_page_limit(size_t limit, size_t taken, bool cut)
-{
-    if (cut)
-        return taken == 0 ? 1 : taken;
-    return 2 * limit < PAGE_EVENTS ? 2 * limit : PAGE_EVENTS;
-}
-
 /* --- frame.c --- */
 
-/* Makes the frame of an event with one reference. NULL without memory. */
-struct frame *frame_create(struct hub *hub, const struct storage_event *event);
-struct frame *frame_create_heartbeat(struct hub *hub);
+/* Makes the frame of an event with one reference. `account` is that of the hub in which its bytes count. NULL without
+ * memory. */
+struct frame *frame_create(atomic_size_t *account, const struct storage_event *event);
+struct frame *frame_create_heartbeat(void);
 void frame_hold(struct frame *frame);
 void frame_release(struct frame *frame);
 
@@ -188,9 +171,11 @@ void stream_offer_heartbeat(struct stream *stream, struct stream_list *woken, si
 
 /* --- recheck.c: subscriptions that may have ended through other servers --- */
 
+/* Has the user's subscriptions looked up again. hub->mutex is held. */
+void recheck_user_locked(struct hub *hub, struct user *user);
+
 /* Looks some users up. Returns whether there are more. The tail's. */
 bool recheck_some(struct hub *hub);
-void recheck_free(struct hub *hub);
 
 /* --- tail.c --- */
 

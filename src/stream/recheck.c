@@ -2,87 +2,48 @@
 #include "base/clock.h"
 #include "stream/hub_internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-enum { RECHECKS_AT_ONCE = 32, MOST_RECHECKS = 1024 };
+enum { RECHECKS_AT_ONCE = 32, USER_BYTES = 255 };
 
-static struct recheck *make_recheck(struct text user)
+void recheck_user_locked(struct hub *hub, struct user *user)
 {
-    struct recheck *recheck = malloc(sizeof *recheck + user.length);
-    if (recheck == NULL)
-        return NULL;
-    memcpy(recheck->bytes, user.bytes, user.length);
-    recheck->user = (struct text){.bytes = recheck->bytes, .length = user.length};
-    return recheck;
+    if (!user->recheck_wanted)
+        TAILQ_INSERT_TAIL(&hub->rechecks, user, recheck_link);
+    user->recheck_wanted = true;
 }
 
-void hub_recheck(struct hub *hub, struct text user)
+void hub_recheck(struct hub *hub, struct text name)
 {
-    struct recheck *recheck = user.length == 0 ? NULL : make_recheck(user);
-    pthread_mutex_lock(&hub->inbox_mutex);
-    if (recheck != NULL && hub->recheck_count < MOST_RECHECKS) {
-        STAILQ_INSERT_TAIL(&hub->rechecks, recheck, link);
-        hub->recheck_count++;
-        recheck = NULL;
+    pthread_mutex_lock(&hub->mutex);
+    if (name.length > 0) {
+        struct user *user = registry_user_locked(hub, name);
+        if (user != NULL)
+            recheck_user_locked(hub, user);
     } else {
-        hub->recheck_all = true;
-    }
-    hub->look = true;
-    pthread_cond_signal(&hub->inbox_changed);
-    pthread_mutex_unlock(&hub->inbox_mutex);
-    free(recheck);
-}
-
-static struct recheck *take(struct hub *hub)
-{
-    pthread_mutex_lock(&hub->inbox_mutex);
-    struct recheck *recheck = STAILQ_FIRST(&hub->rechecks);
-    if (recheck != NULL) {
-        STAILQ_REMOVE_HEAD(&hub->rechecks, link);
-        hub->recheck_count--;
-    }
-    pthread_mutex_unlock(&hub->inbox_mutex);
-    return recheck;
-}
-
-static void put_back(struct hub *hub, struct recheck *recheck)
-{
-    pthread_mutex_lock(&hub->inbox_mutex);
-    STAILQ_INSERT_HEAD(&hub->rechecks, recheck, link);
-    hub->recheck_count++;
-    pthread_mutex_unlock(&hub->inbox_mutex);
-}
-
-/* Makes a list of every user with an open stream. */
-static void expand_all(struct hub *hub)
-{
-    pthread_mutex_lock(&hub->mutex);
-    pthread_mutex_lock(&hub->inbox_mutex);
-    if (hub->recheck_all) {
-        hub->recheck_all = false;
         struct table_link *link = NULL;
-        while ((link = table_next(&hub->users, link)) != NULL) {
-            struct recheck *recheck = make_recheck(TABLE_ELEMENT(link, struct user, link)->name);
-            if (recheck == NULL) {
-                hub->recheck_all = true; /* again in a second */
-                break;
-            }
-            STAILQ_INSERT_TAIL(&hub->rechecks, recheck, link);
-            hub->recheck_count++;
-        }
+        while ((link = table_next(&hub->users, link)) != NULL)
+            recheck_user_locked(hub, TABLE_ELEMENT(link, struct user, link));
     }
-    pthread_mutex_unlock(&hub->inbox_mutex);
+    bool any = !TAILQ_EMPTY(&hub->rechecks);
     pthread_mutex_unlock(&hub->mutex);
+    if (any)
+        hub_look(hub);
 }
 
-/* Only what a stream was known to follow before the database was asked can be found to have ended. */
-static bool question_user(struct hub *hub, struct text name)
+/* Takes the next user out of the list, and questions what its streams were known to follow before the database is asked:
+ * only that can be found to have ended. `name` gets a copy of the user's. Returns false when there is none. */
+static bool question_next(struct hub *hub, char bytes[static USER_BYTES], struct text *name)
 {
     pthread_mutex_lock(&hub->mutex);
-    struct user *user = registry_user_locked(hub, name);
+    struct user *user = TAILQ_FIRST(&hub->rechecks);
     struct stream *stream;
     if (user != NULL) {
+        TAILQ_REMOVE(&hub->rechecks, user, recheck_link);
+        user->recheck_wanted = false;
+        user->recheck_generation++;
+        memcpy(bytes, user->name.bytes, user->name.length);
+        *name = (struct text){.bytes = bytes, .length = user->name.length};
         TAILQ_FOREACH (stream, &user->streams, user_link) {
             for (size_t i = 0; i < stream->following_count; i++)
                 stream->followings[i].in_question =
@@ -132,36 +93,29 @@ static void end_unconfirmed(struct hub *hub, struct text name)
     pthread_mutex_unlock(&hub->mutex);
 }
 
-/* Returns 0, or -1 when the database does not answer. */
-static int recheck_user(struct hub *hub, struct text user)
+static void put_back(struct hub *hub, struct text name)
 {
-    struct answer answer = {.hub = hub, .user = user};
-    if (!question_user(hub, user))
-        return 0;
-    if (storage_subscriptions(hub->storage, user, confirm, &answer, clock_monotonic_ns() + STORAGE_CALL_NS) !=
-        STORAGE_OK)
-        return -1;
-    end_unconfirmed(hub, user);
-    return 0;
+    pthread_mutex_lock(&hub->mutex);
+    struct user *user = registry_user_locked(hub, name);
+    if (user != NULL)
+        recheck_user_locked(hub, user);
+    pthread_mutex_unlock(&hub->mutex);
 }
 
 bool recheck_some(struct hub *hub)
 {
-    expand_all(hub);
-    struct recheck *recheck = NULL;
-    for (size_t i = 0; i < RECHECKS_AT_ONCE && (recheck = take(hub)) != NULL; i++) {
-        if (recheck_user(hub, recheck->user) != 0) {
-            put_back(hub, recheck);
+    char bytes[USER_BYTES];
+    struct text user;
+    for (size_t i = 0; i < RECHECKS_AT_ONCE; i++) {
+        if (!question_next(hub, bytes, &user))
+            return false;
+        struct answer answer = {.hub = hub, .user = user};
+        if (storage_subscriptions(hub->storage, user, confirm, &answer,
+                                  clock_monotonic_ns() + STORAGE_CALL_NS) != STORAGE_OK) {
+            put_back(hub, user);
             return false;
         }
-        free(recheck);
+        end_unconfirmed(hub, user);
     }
-    return recheck != NULL;
-}
-
-void recheck_free(struct hub *hub)
-{
-    struct recheck *recheck;
-    while ((recheck = take(hub)) != NULL)
-        free(recheck);
+    return true;
 }

@@ -53,6 +53,7 @@ static struct user *make_user(struct hub *hub, struct text name)
         free(user);
         return NULL;
     }
+    *user = (struct user){.recheck_generation = 0};
     memcpy(user->bytes, name.bytes, name.length);
     user->name = (struct text){.bytes = user->bytes, .length = name.length};
     TAILQ_INIT(&user->streams);
@@ -84,6 +85,8 @@ void registry_remove_locked(struct hub *hub, struct stream *stream)
     TAILQ_REMOVE(&user->streams, stream, user_link);
     if (!TAILQ_EMPTY(&user->streams))
         return;
+    if (user->recheck_wanted)
+        TAILQ_REMOVE(&hub->rechecks, user, recheck_link);
     table_remove(&hub->users, &user->link);
     free(user);
 }

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A page of a replay takes no more events once it has so many bytes. */
-enum { PAGE_BYTES = 256 * 1024 };
+/* A page of a replay: at most so many events, and no more once it has so many bytes. */
+enum { PAGE_EVENTS = 256, PAGE_BYTES = 256 * 1024 };
 
 /* --- opening --- */
 
@@ -18,7 +18,7 @@ static struct stream *stream_allocate(const struct text *channels, size_t count)
     struct stream *stream = malloc(sizeof *stream + count * sizeof stream->followings[0] + name_bytes);
     if (stream == NULL)
         return NULL;
-    *stream = (struct stream){.references = 1, .page_limit = PAGE_EVENTS, .following_count = count};
+    *stream = (struct stream){.references = 1, .following_count = count};
     char *name = (char *)&stream->followings[count];
     for (size_t i = 0; i < count; i++) {
         memcpy(name, channels[i].bytes, channels[i].length);
@@ -57,6 +57,7 @@ struct stream *stream_open(struct hub *hub, struct text user, const struct text 
     pthread_mutex_lock(&hub->mutex);
     int result = registry_add_locked(hub, stream, user);
     if (result == 0) {
+        stream->recheck_generation = stream->user->recheck_generation;
         stream->next_heartbeat_at = clock_monotonic_ns() + hub->options.heartbeat_ns;
         TAILQ_INSERT_TAIL(&hub->by_heartbeat, stream, heartbeat_link);
         count_in_locked(hub);
@@ -128,12 +129,25 @@ void stream_start(struct stream *stream, uint64_t after)
     stream->start_after = after;
     set_goal_locked(stream);
     pthread_mutex_unlock(&stream->mutex);
+    /* Who looked into the database meanwhile did not know yet what this stream had been told. */
+    bool recheck = stream->recheck_generation != stream->user->recheck_generation;
+    if (recheck)
+        recheck_user_locked(stream->hub, stream->user);
     pthread_mutex_unlock(&stream->hub->mutex);
+    if (recheck)
+        hub_look(stream->hub);
 }
 
 uint64_t stream_token(const struct stream *stream)
 {
     return stream->token;
+}
+
+/* The queue whose turn it is: the live one only when the replay is over. */
+static struct frame_queue *current_queue_locked(struct stream *stream)
+{
+    bool over = stream->phase == STREAM_PHASE_LIVE || stream->phase == STREAM_PHASE_ENDED;
+    return stream->replayed.count == 0 && over ? &stream->live : &stream->replayed;
 }
 
 /* --- what the tail and the heartbeat put in --- */
@@ -148,13 +162,17 @@ static void list_locked(struct stream *stream, struct stream_list *woken, size_t
     (*count)++;
 }
 
-/* Whether one more frame would be too much for this stream. */
-static bool is_full_locked(const struct stream *stream)
+/* Whether one more frame would be too much for this stream. When all take too much together, it is so for those that take
+ * more than their share: there is one. */
+static bool is_full_locked(struct stream *stream)
 {
-    const struct hub *hub = stream->hub;
-    return stream->live.count >= STREAM_QUEUE_EVENTS ||
-           (stream->live.count > 0 && (stream->live.bytes >= STREAM_QUEUE_BYTES ||
-                                       atomic_load(&hub->queued_bytes) > hub->options.max_queued_bytes));
+    struct hub *hub = stream->hub;
+    if (stream->live.count == 0)
+        return false;
+    if (stream->live.count >= STREAM_QUEUE_EVENTS || stream->live.bytes >= STREAM_QUEUE_BYTES)
+        return true;
+    return atomic_load(&hub->queued_bytes) > hub->options.max_queued_bytes &&
+           stream->live.bytes >= hub->options.max_queued_bytes / (atomic_load(&hub->stream_count) + 1);
 }
 
 void stream_offer(struct following *following, struct frame *frame, struct stream_list *woken, size_t *count)
@@ -180,8 +198,9 @@ void stream_offer_heartbeat(struct stream *stream, struct stream_list *woken, si
 {
     pthread_mutex_lock(&stream->mutex);
     /* Who has something to send shows that it is alive by that. */
-    if (stream->phase == STREAM_PHASE_LIVE && stream->live.count == 0 && stream->replayed.count == 0 &&
-        frame_queue_add(&stream->live, stream->hub->heartbeat, NULL) == 0)
+    struct frame_queue *queue = current_queue_locked(stream);
+    bool started = stream->phase == STREAM_PHASE_REPLAY || stream->phase == STREAM_PHASE_LIVE;
+    if (started && queue->count == 0 && frame_queue_add(queue, stream->hub->heartbeat, NULL) == 0)
         list_locked(stream, woken, count);
     pthread_mutex_unlock(&stream->mutex);
 }
@@ -210,13 +229,6 @@ size_t stream_list_split(struct stream_list *from, struct stream_list *to, size_
 }
 
 /* --- what the owner takes out --- */
-
-/* The queue whose turn it is: the live one only when the replay is over. */
-static struct frame_queue *current_queue_locked(struct stream *stream)
-{
-    bool over = stream->phase == STREAM_PHASE_LIVE || stream->phase == STREAM_PHASE_ENDED;
-    return stream->replayed.count == 0 && over ? &stream->live : &stream->replayed;
-}
 
 int stream_fill(struct stream *stream, struct iovec *vectors, int count)
 {
@@ -281,7 +293,7 @@ static bool add_to_page(void *context, const struct storage_event *event)
     struct page *page = context;
     struct stream *stream = page->stream;
     struct following *following = find_following(stream, event->channel);
-    struct frame *frame = frame_create(stream->hub, event);
+    struct frame *frame = frame_create(&stream->hub->replayed_bytes, event);
     page->failed = frame == NULL;
     if (frame != NULL && following != NULL) {
         pthread_mutex_lock(&stream->mutex);
@@ -314,7 +326,8 @@ static int read_page(struct stream *stream, uint64_t goal)
                                   .channel_count = count,
                                   .after = stream->cursor,
                                   .up_to = goal,
-                                  .limit = stream->page_limit};
+                                  .limit = PAGE_EVENTS,
+                                  .most_bytes = PAGE_BYTES};
     struct page page = {.stream = stream};
     enum storage_result result = STORAGE_OK;
     if (count > 0)
@@ -323,10 +336,8 @@ static int read_page(struct stream *stream, uint64_t goal)
     free(channels);
     if (result != STORAGE_OK || page.failed)
         return -1;
-    bool cut = page.bytes >= PAGE_BYTES;
-    if (page.events < range.limit && !cut)
+    if (page.events < PAGE_EVENTS && page.bytes < PAGE_BYTES)
         stream->cursor = goal;
-    stream->page_limit = next_page_limit(range.limit, page.events, cut);
     return 0;
 }
 
@@ -348,7 +359,8 @@ enum stream_more stream_replay(struct stream *stream)
     pthread_mutex_lock(&stream->mutex);
     uint64_t goal = stream->goal;
     pthread_mutex_unlock(&stream->mutex);
-    if (stream->cursor < goal && read_page(stream, goal) != 0) {
+    bool full = atomic_load(&stream->hub->replayed_bytes) > stream->hub->options.max_queued_bytes;
+    if (stream->cursor < goal && (full || read_page(stream, goal) != 0)) {
         stream_stall(stream);
         return STREAM_IDLE;
     }

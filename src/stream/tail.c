@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-enum { PAGE_BYTES = 1024 * 1024, FANNED_OUT_AT_ONCE = 64 };
+enum { PAGE_EVENTS = 256, PAGE_BYTES = 1024 * 1024, FANNED_OUT_AT_ONCE = 64 };
 
 #define LOOK_NS CLOCK_NS_PER_SECOND
 
@@ -76,7 +76,7 @@ struct page {
 static bool add_to_page(void *context, const struct storage_event *event)
 {
     struct page *page = context;
-    struct frame *frame = frame_create(page->hub, event);
+    struct frame *frame = frame_create(&page->hub->queued_bytes, event);
     page->failed = frame == NULL;
     if (page->failed)
         return false;
@@ -105,19 +105,17 @@ static void raise_head(struct hub *hub, uint64_t head)
 /* Fans out what the database has up to `target`. Returns 0, or -1 when it did not give it. */
 static int catch_up(struct hub *hub, uint64_t target)
 {
-    size_t limit = PAGE_EVENTS;
     for (uint64_t head = head_of(hub); head < target; head = head_of(hub)) {
         struct page page = {.hub = hub, .frames = STAILQ_HEAD_INITIALIZER(page.frames)};
-        struct storage_range range = {.after = head, .up_to = target, .limit = limit};
+        struct storage_range range = {
+            .after = head, .up_to = target, .limit = PAGE_EVENTS, .most_bytes = PAGE_BYTES};
         enum storage_result result =
             storage_events(hub->storage, &range, add_to_page, &page, clock_monotonic_ns() + STORAGE_CALL_NS);
         fan_out(hub, &page.frames, GAPS_ARE_KNOWN);
         if (result != STORAGE_OK || page.failed)
             return -1;
-        bool cut = page.bytes >= PAGE_BYTES;
-        if (page.events < limit && !cut)
+        if (page.events < PAGE_EVENTS && page.bytes < PAGE_BYTES)
             raise_head(hub, target);
-        limit = next_page_limit(limit, page.events, cut);
     }
     return 0;
 }

@@ -377,6 +377,79 @@ static void kept_answers_may_be_at_any_place(void **state)
     sockets_close(&sockets);
 }
 
+/* An endless source gives what it has been given; the answer is never whole. */
+static void endless_sources_idle_and_go_on(void **state)
+{
+    (void)state;
+    enum { SHORT = 300, LONG = 200000 };
+    struct sockets sockets = sockets_make();
+    struct source source;
+    struct outgoing outgoing = outgoing_make("head", source_make(&source, LONG, 4096, 8));
+    outgoing.source.endless = true;
+    outgoing.source.length = 0;
+    source.length = 0;
+    assert_int_equal(outgoing_send(sockets.writer, &outgoing), OUTGOING_IDLE);
+    receive_all(&sockets, "head", 4);
+    assert_int_equal(outgoing_send(sockets.writer, &outgoing), OUTGOING_IDLE);
+    for (source.length = 1; source.length <= SHORT; source.length++) {
+        assert_int_equal(outgoing_send(sockets.writer, &outgoing), OUTGOING_IDLE);
+        assert_int_equal(source.offset, source.length);
+        receive_all(&sockets, "head", 4 + source.length);
+    }
+    source.length = LONG;
+    unsigned blocked = 0;
+    enum outgoing_result result;
+    while ((result = outgoing_send(sockets.writer, &outgoing)) != OUTGOING_IDLE) {
+        assert_int_equal(result, OUTGOING_BLOCKED);
+        blocked++;
+        assert_true(receive(&sockets, "head", 1 << 20) > 0);
+    }
+    assert_true(blocked > 0);
+    receive_all(&sockets, "head", 4 + LONG);
+    assert_int_equal(source.closed, 0);
+    outgoing_abandon(&outgoing);
+    assert_true(source.closed == 1 && !source.whole);
+    sockets_close(&sockets);
+}
+
+/* A stream stays for hours: its head's memory goes as soon as it is sent. */
+static void heads_are_forgotten_when_they_are_sent(void **state)
+{
+    (void)state;
+    enum { HEAD = 100000, BODY = 1000 };
+    static char head[HEAD + 1];
+    memset(head, 'h', HEAD);
+    struct sockets sockets = sockets_make();
+    struct source source;
+    struct outgoing outgoing = outgoing_make(head, source_make(&source, BODY, 99, 8));
+    outgoing.source.endless = true;
+    struct outgoing *kept = outgoing_keep(&outgoing);
+    assert_non_null(kept);
+    assert_int_equal(outgoing_send(sockets.writer, kept), OUTGOING_BLOCKED);
+    assert_true(kept->sent > 0 && kept->sent < HEAD);
+    size_t sent = kept->sent;
+    outgoing_forget_head(kept);
+    assert_non_null(kept->owned_bytes);
+    assert_int_equal(kept->sent, sent);
+    while (outgoing_send(sockets.writer, kept) == OUTGOING_BLOCKED)
+        assert_true(receive(&sockets, head, 1 << 20) > 0);
+    receive_all(&sockets, head, HEAD + BODY);
+    for (int again = 0; again < 2; again++) {
+        outgoing_forget_head(kept);
+        assert_null(kept->owned_bytes);
+        assert_int_equal(kept->length, 0);
+        assert_int_equal(outgoing_send(sockets.writer, kept), OUTGOING_IDLE);
+    }
+    source.offset = 0;
+    sockets.received = HEAD;
+    assert_int_equal(outgoing_send(sockets.writer, kept), OUTGOING_IDLE);
+    receive_all(&sockets, head, HEAD + BODY);
+    outgoing_abandon(kept);
+    outgoing_free(kept);
+    assert_true(source.closed == 1 && !source.whole);
+    sockets_close(&sockets);
+}
+
 #ifdef OWN_MALLOC
 static void source_stays_when_memory_is_short(void **state)
 {
@@ -412,6 +485,8 @@ int main(void)
         cmocka_unit_test(long_answers_yield),
         cmocka_unit_test(kept_answers_need_no_borrowed_memory),
         cmocka_unit_test(kept_answers_may_be_at_any_place),
+        cmocka_unit_test(endless_sources_idle_and_go_on),
+        cmocka_unit_test(heads_are_forgotten_when_they_are_sent),
 #ifdef OWN_MALLOC
         cmocka_unit_test(source_stays_when_memory_is_short),
 #endif

@@ -1,7 +1,5 @@
-/*
- * Proves that a head is read in the one way that RFC 9112 allows, and refused with the right status when it
- * could be read in two.
- */
+/* Proves that a head is read in the one way that RFC 9112 allows, and refused with the right status when it could be read
+ * in two. */
 #include "net/request.h"
 
 #include <setjmp.h>
@@ -96,7 +94,7 @@ static void all_fields_are_filled(void **state)
         "POST /a%20b?c=d&e HTTP/1.1\r\nHost: example.org:80\r\n"
         "access-control-request-method: PUT\r\nAUTHORIZATION: Bearer t\r\n"
         "Content-Encoding: \t identity \t\r\nContent-Length: 42\r\nContent-Type:text/plain\r\n"
-        "Expect: 100-continue\r\nOrigin: http://o\r\nSec-Fetch-Site: none\r\nX-Other: y\r\n\r\n";
+        "Expect: 100-continue\r\nOrigin: http://o\r\nSec-Fetch-Site: none\r\nlast-event-id: 7 \r\n\r\n";
     struct parsed parsed;
     assert_int_equal(parse(&parsed, head, sizeof head - 1), 0);
     assert_int_equal(parsed.request.method, METHOD_POST);
@@ -114,6 +112,7 @@ static void all_fields_are_filled(void **state)
         [HEADER_CONTENT_TYPE] = "text/plain",
         [HEADER_EXPECT] = "100-continue",
         [HEADER_HOST] = "example.org:80",
+        [HEADER_LAST_EVENT_ID] = "7",
         [HEADER_ORIGIN] = "http://o",
         [HEADER_SEC_FETCH_SITE] = "none",
     };

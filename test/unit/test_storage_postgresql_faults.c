@@ -367,7 +367,7 @@ static void lost_transactions_may_commit(void **state)
     batch_subscription(&batch, STORAGE_SUBSCRIBE, "user", "a");
     batch_publish(&batch, "a", "1");
     PGconn *holder = hold(url, "INSERT INTO user_subscriptions VALUES ('user', 'a')");
-    assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(200)), STORAGE_UNKNOWN);
+    assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(600)), STORAGE_UNKNOWN);
     assert_int_equal(storage_postgresql.resolve(engine, &batch.list, kit_in_ms(200)), STORAGE_UNKNOWN);
     let_go(holder);
     assert_int_equal(batch_resolve(engine, &batch), STORAGE_OK);
