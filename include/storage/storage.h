@@ -32,7 +32,8 @@
  *
  * Deadlines
  *   Every call takes an instant (CLOCK_MONOTONIC) by which it returns: STORAGE_AWAY, with nothing changed, or
- *   STORAGE_UNKNOWN. A call may block until then, so it is made in a blocking section of the pool.
+ *   STORAGE_UNKNOWN. A write whose turn comes with less than 0.3 s left is refused: it would cut the time of the whole batch.
+ *   A call may block until then, so it is made in a blocking section of the pool.
  *
  * Locks, outermost first
  *   1  storage->mutex  the queue of writes, and the list of submitted ones by deadline

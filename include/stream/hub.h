@@ -45,7 +45,7 @@
 struct hub;
 struct stream;
 
-enum { STREAM_QUEUE_EVENTS = 1024, STREAM_QUEUE_BYTES = 4 * 1024 * 1024 };
+enum { STREAM_QUEUE_EVENTS = 1024, STREAM_QUEUE_BYTES = 8 * 1024 * 1024 };
 
 /* Streams that have something to send. Each holds a reference that stream_take_from_list ends. */
 STAILQ_HEAD(stream_list, stream);
