@@ -10,6 +10,7 @@ FAILURES=0
 TABLE=()   # rows, fields separated by |
 declare -A PORT=()    # of each server that runs
 declare -A PROCESS=() # its main process
+declare -A SIGNAL=()  # what ends it, TERM where nothing stands
 declare -A TO_CLIENT=() FROM_CLIENT=() CLIENT_PROCESS=()
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -46,6 +47,9 @@ install_peers() {
     command -v nginx >/dev/null || missing+=(nginx)
     command -v wrk >/dev/null || missing+=(wrk)
     command -v curl >/dev/null || missing+=(curl)
+    command -v redis-server >/dev/null || missing+=(redis-server)
+    command -v redis-benchmark >/dev/null || missing+=(redis-tools)
+    command -v sqlite3 >/dev/null || missing+=(sqlite3)
     [[ -n $(nchan_module) ]] || missing+=(libnginx-mod-nchan)
     ((${#missing[@]} > 0)) || return 0
     ((EUID == 0)) || administrator=(sudo)
@@ -59,7 +63,7 @@ bench_begin() {
     local client
     install_peers
     [[ -x $SERVER ]] || die "$SERVER is missing: run make"
-    for client in cputime longpoll roundtrip keys; do
+    for client in cputime longpoll roundtrip keys streams; do
         [[ -x $CLIENTS/$client ]] || die "$CLIENTS/$client is missing: run make bench"
     done
     ulimit -Sn "$(ulimit -Hn)"
@@ -96,9 +100,9 @@ process_gone() {
     ! kill -0 "$1" 2>/dev/null
 }
 
-# stop_process PID: ends a process and returns its exit status.
+# stop_process PID [SIGNAL]: ends a process and returns its exit status.
 stop_process() {
-    kill -TERM "$1" 2>/dev/null || true
+    kill -"${2:-TERM}" "$1" 2>/dev/null || true
     wait_until 12 process_gone "$1" || kill -KILL "$1" 2>/dev/null || true
     wait "$1" 2>/dev/null
 }
@@ -108,12 +112,12 @@ stop_process() {
 stop() {
     local process=${PROCESS[$1]} status=0 state=running
     ! process_gone "$process" || state=gone
-    stop_process "$process" || status=$?
+    stop_process "$process" "${SIGNAL[$1]:-TERM}" || status=$?
     if [[ $state == gone ]] || ((status != 0)); then
         wrong "server $1: it was $state, exit status $status; its last words:"
         tail -n 20 "$DIRECTORY/$1/log" >&2 || true
     fi
-    unset "PROCESS[$1]" "PORT[$1]"
+    unset "PROCESS[$1]" "PORT[$1]" "SIGNAL[$1]"
 }
 
 stop_all() {
@@ -146,13 +150,19 @@ port_taken() {
     (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
 }
 
+free_port() {
+    local port
+    while port=$((20000 + RANDOM % 12000)) && port_taken "$port"; do :; done
+    echo "$port"
+}
+
 # start_nginx NAME [PREAMBLE] <<<LOCATIONS: an nginx with one worker a core; the preamble stands before its
 # http block.
 start_nginx() {
     local name=$1 preamble=${2:-} home=$DIRECTORY/$1 locations port
     locations=$(cat)
     mkdir -p "$home"
-    while port=$((20000 + RANDOM % 12000)) && port_taken "$port"; do :; done
+    port=$(free_port)
     cat >"$home/nginx.conf" <<END
 $preamble
 daemon off;
@@ -186,8 +196,8 @@ END
     PORT[$name]=$port
 }
 
-# start_nchan NAME: nginx with nchan: POST /publish?key=K and long polls on GET /subscribe?key=K;
-# GET /status is nginx's stub_status.
+# start_nchan NAME: nginx with nchan: POST /publish?key=K, long polls on GET /subscribe?key=K, event streams on
+# GET /stream?key=K; GET /status is nginx's stub_status.
 start_nchan() {
     start_nginx "$1" "load_module $(nchan_module);" <<'END'
 location /publish {
@@ -199,10 +209,63 @@ location /subscribe {
     nchan_subscriber longpoll;
     nchan_channel_id $arg_key;
 }
+location /stream {
+    nchan_subscriber eventsource;
+    nchan_channel_id $arg_key;
+}
 location = /status {
     stub_status;
 }
 END
+}
+
+# start_redis NAME: a Redis that keeps nothing on disk.
+start_redis() {
+    local name=$1 home=$DIRECTORY/$1 port
+    mkdir -p "$home"
+    port=$(free_port)
+    redis-server --port "$port" --bind 127.0.0.1 --dir "$home" --save '' --appendonly no >"$home/log" 2>&1 &
+    PROCESS[$name]=$!
+    PORT[$name]=$port
+    if ! wait_until 10 redis "$name" PING >/dev/null || process_gone "${PROCESS[$name]}"; then
+        cat "$home/log" >&2
+        die "redis-server did not start"
+    fi
+}
+
+# redis NAME COMMAND...: a command to a Redis; prints the answer.
+redis() {
+    timeout 60 redis-cli -e -p "${PORT[$1]}" "${@:2}" 2>/dev/null
+}
+
+# start_postgresql NAME: a PostgreSQL with its files in a directory of its own; sets DATABASE_OF_POSTGRESQL, its
+# URL.  Fails where none is installed.  Stop its clients first.
+start_postgresql() {
+    local name=$1 home=$DIRECTORY/$1 port programs user=()
+    programs=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+    if [[ ! -x $programs/postgres || ! -x $programs/initdb ]] || ! command -v psql >/dev/null; then
+        note "no PostgreSQL here: without it"
+        return 1
+    fi
+    mkdir -p "$home"
+    if ((EUID == 0)); then # as whom it refuses to run
+        user=(setpriv --reuid postgres --regid postgres --clear-groups)
+        chmod a+x "$DIRECTORY"
+        chown postgres "$home"
+    fi
+    (cd "$home" && exec "${user[@]}" "$programs/initdb" -N -D "$home/data" -U postgres -A trust -E UTF8 \
+        --locale=C.UTF-8) >"$home/log" 2>&1 || die "initdb failed: $(tail -n 3 "$home/log")"
+    port=$(free_port)
+    (cd "$home" && exec "${user[@]}" "$programs/postgres" -D "$home/data" -p "$port" -h 127.0.0.1 -k '') \
+        >>"$home/log" 2>&1 &
+    PROCESS[$name]=$!
+    SIGNAL[$name]=INT # which does not wait for its clients
+    PORT[$name]=$port
+    DATABASE_OF_POSTGRESQL=postgres://postgres@127.0.0.1:$port/postgres
+    if ! wait_until 20 psql -q -c 'SELECT 1' "$DATABASE_OF_POSTGRESQL" >/dev/null 2>&1; then
+        tail "$home/log" >&2
+        die "PostgreSQL did not start"
+    fi
 }
 
 # All processes of a server: the main one and its children.
@@ -237,6 +300,12 @@ page_tables() {
 # meminfo FIELD: a line of /proc/meminfo, in kilobytes.
 meminfo() {
     awk -v field="$1:" '$1 == field { print $2 }' /proc/meminfo
+}
+
+# memory_snapshot NAME: kilobytes resident, of page tables, of kernel stacks and of slab; the last two are
+# the whole system's, so what other programs do meanwhile is in them.
+memory_snapshot() {
+    echo "$(resident "$1") $(page_tables "$1") $(meminfo KernelStack) $(meminfo Slab)"
 }
 
 # health NAME OBJECT FIELD: a number of event-syncer's /health.

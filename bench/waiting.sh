@@ -7,12 +7,6 @@
 
 WAITING=10000
 
-# memory_snapshot NAME: kilobytes resident, of page tables, of kernel stacks and of slab; the last two are
-# the whole system's, so what other programs do meanwhile is in them.
-memory_snapshot() {
-    echo "$(resident "$1") $(page_tables "$1") $(meminfo KernelStack) $(meminfo Slab)"
-}
-
 # waiting_client NAME KIND: opens the waiting requests on a server, answers them once and leaves them waiting
 # again; sets SNAPSHOT_BEFORE and SNAPSHOT_WITH.
 waiting_client() {
