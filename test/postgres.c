@@ -2,6 +2,8 @@
  * thread that started it ends (PR_SET_PDEATHSIG): call postgres_start and postgres_restart from the main thread. */
 #include "postgres.h"
 
+#include "temporary.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +49,7 @@ struct database {
 };
 
 struct postgres {
-    char folder[sizeof "/tmp/event-syncer-postgres-XXXXXX"];
+    char folder[TEMPORARY_BYTES];
     char initdb[PATH_BYTES]; /* the programs' paths */
     char server[PATH_BYTES];
     uid_t user; /* whose processes they are */
@@ -245,9 +247,10 @@ static int start_server(struct postgres *postgres)
     char port[32], sockets[PATH_BYTES];
     snprintf(port, sizeof port, "--port=%u", postgres->port);
     snprintf(sockets, sizeof sockets, "--unix_socket_directories=%s", postgres->folder);
+    /* Nothing here survives a power cut, but a disk that stalls for seconds would fail the tests. */
     const char *const arguments[] = {
-        postgres->server,        "-Ddata", "--listen_addresses=127.0.0.1", port, sockets,
-        "--shared_buffers=16MB", NULL};
+        postgres->server, "-Ddata", "--listen_addresses=127.0.0.1", port, sockets, "--shared_buffers=16MB",
+        "--fsync=off",    NULL};
     postgres->process = spawn(postgres, arguments);
     if (postgres->process < 0) {
         postgres->process = 0;
@@ -264,10 +267,10 @@ struct postgres *postgres_start(void)
     if (postgres == NULL)
         return NULL;
     SLIST_INIT(&postgres->databases);
-    strcpy(postgres->folder, "/tmp/event-syncer-postgres-XXXXXX");
     if (find_programs(postgres) != 0 || find_user(postgres) != 0)
         goto free_postgres;
-    if (mkdtemp(postgres->folder) == NULL || chown(postgres->folder, postgres->user, postgres->group) != 0) {
+    if (temporary_folder(postgres->folder, "event-syncer-postgres") != 0 ||
+        chown(postgres->folder, postgres->user, postgres->group) != 0) {
         complain(postgres->folder, strerror(errno));
         goto free_postgres;
     }

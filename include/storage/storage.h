@@ -137,6 +137,7 @@ struct storage_write {
     pthread_cond_t condition;
     /* Guarded by `mutex`. */
     bool expiring; /* the deadline thread is calling `settled` */
+    bool hopeless; /* the storage closes, and nobody will know */
     enum storage_write_state state;
     enum storage_result result;
     bool abandoned;

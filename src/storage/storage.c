@@ -114,9 +114,12 @@ static bool announce(struct storage_write *write, enum storage_result result)
     pthread_mutex_lock(&write->mutex);
     while (write->expiring)
         sync_wait(&write->condition, &write->mutex);
-    /* Only when the storage closes without knowing: a caller gives up at its deadline. */
-    while (result == STORAGE_UNKNOWN && !write->submitted && !write->abandoned)
+    /* Only when the storage closes without knowing: the caller is to give up. */
+    write->hopeless = result == STORAGE_UNKNOWN;
+    while (write->hopeless && !write->submitted && !write->abandoned) {
+        pthread_cond_broadcast(&write->condition);
         sync_wait(&write->condition, &write->mutex);
+    }
     bool abandoned = write->abandoned;
     bool waiting = !abandoned && !write->submitted;
     write->state = STORAGE_WRITE_SETTLING;
@@ -227,7 +230,7 @@ static enum storage_result await(struct storage *storage, struct storage_write *
 {
     bool in_time = true;
     pthread_mutex_lock(&write->mutex);
-    while (write->state != STORAGE_WRITE_SETTLED && in_time)
+    while (write->state != STORAGE_WRITE_SETTLED && !write->hopeless && in_time)
         in_time = sync_wait_until(&write->condition, &write->mutex, write->deadline_at);
     if (write->state == STORAGE_WRITE_QUEUED) {
         pthread_mutex_unlock(&write->mutex);
@@ -237,7 +240,7 @@ static enum storage_result await(struct storage *storage, struct storage_write *
     }
     if (write->state == STORAGE_WRITE_TAKEN) {
         write->abandoned = true;
-        pthread_cond_signal(&write->condition);
+        pthread_cond_broadcast(&write->condition);
     }
     while (!write->abandoned && write->state != STORAGE_WRITE_SETTLED)
         sync_wait(&write->condition, &write->mutex);
@@ -254,6 +257,7 @@ static int prepare(struct storage_write *write, bool submitted, int64_t deadline
     write->state = STORAGE_WRITE_QUEUED;
     write->abandoned = false;
     write->expiring = false;
+    write->hopeless = false;
     if (sync_condition_init(&write->condition) != 0)
         return -1;
     pthread_mutex_init(&write->mutex, NULL);

@@ -116,7 +116,9 @@ void kit_wait_until_health_at(struct kit_server *server, const char *path, int64
         struct kit_response response;
         kit_send_request(connection, "GET", "/health", NULL, NULL, 0);
         if (kit_try_receive(connection, "GET", deadline_at_ms, &response) != 0)
-            kit_fail_at(server->kit, file, line, "no answer from /health while waiting for %s", path);
+            kit_fail_at(server->kit, file, line,
+                        "no answer from /health while waiting for %s to be %lld; it was %lld last", path,
+                        (long long)wanted, (long long)number);
         bool known = kit_json_number(response.body, path, &number);
         kit_response_clear(&response);
         if (!known)

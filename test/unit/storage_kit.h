@@ -16,6 +16,8 @@
 #include "base/sync.h"
 #include "storage/storage.h"
 
+#include "../temporary.h"
+
 #include <fcntl.h>
 #include <ftw.h>
 #include <sqlite3.h>
@@ -24,9 +26,9 @@
 enum { KIT_WAIT_SECONDS = 60 };
 
 struct database_file {
-    char folder[sizeof "/tmp/event-syncer-unit-XXXXXX"];
-    char path[64];
-    char url[72];
+    char folder[TEMPORARY_BYTES];
+    char path[TEMPORARY_BYTES + 16];
+    char url[TEMPORARY_BYTES + 32];
     struct log log;
 };
 
@@ -43,8 +45,7 @@ static inline int64_t kit_in_ms(int64_t milliseconds)
 
 static inline void database_file_make(struct database_file *file)
 {
-    strcpy(file->folder, "/tmp/event-syncer-unit-XXXXXX");
-    assert_non_null(mkdtemp(file->folder));
+    assert_int_equal(temporary_folder(file->folder, "event-syncer-unit"), 0);
     snprintf(file->path, sizeof file->path, "%s/events", file->folder);
     snprintf(file->url, sizeof file->url, "sqlite:%s", file->path);
     file->log = (struct log){.descriptor = open("/dev/null", O_WRONLY | O_CLOEXEC), .level = LOG_LEVEL_DEBUG};
