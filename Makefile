@@ -25,7 +25,8 @@ ifneq ($(SANITIZE),)
 comma := ,
 OUT := $(OUT)/$(subst $(comma),-,$(SANITIZE))
 SANITIZER := -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
-CPPFLAGS += -DSTORE_CHECKS
+# As TEST_TIME_SCALE in .ci/run.
+CPPFLAGS += -DSTORE_CHECKS -DDEADLINE_SCALE=4
 endif
 
 # The usual build is optimized as a whole (some 2% less CPU a request).

@@ -8,7 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define FIRST_CONNECTION_NS (INT64_C(5) * CLOCK_NS_PER_SECOND)
+#define FIRST_CONNECTION_NS (INT64_C(5) * CLOCK_NS_PER_SECOND * DEADLINE_SCALE)
 #define PAUSE_NS            (INT64_C(200) * CLOCK_NS_PER_MS)
 
 void postgresql_note(struct postgresql *postgresql, bool good, const char *error)

@@ -45,7 +45,7 @@ enum {
     POSTGRESQL_BATCH_ID_BYTES = 2 * 16 + 1, /* 128 random bits as hexadecimal digits, and a NUL */
 };
 
-#define POSTGRESQL_CONNECT_NS (INT64_C(2) * CLOCK_NS_PER_SECOND)
+#define POSTGRESQL_CONNECT_NS (INT64_C(2) * CLOCK_NS_PER_SECOND * DEADLINE_SCALE)
 
 /* --- postgresql_link.c: one connection --- */
 

@@ -1,15 +1,19 @@
 /* The SQL of the engine, but for the tables (postgresql_schema.c). */
 #include "storage/postgresql_internal.h"
 
+#define TEXT_OF_TOKEN(token) #token
+#define TEXT_OF(macro)       TEXT_OF_TOKEN(macro)
+
 /* Names that this version of the server does not know are left out. The server's own keepalives end the session of a
  * client whose machine has vanished: it may hold the counter's lock, and waits in the middle of a pipeline, where no
  * other timeout counts. Reads are to use the indexes whatever the statistics say: time must not depend on how many
  * events there are. (What is left without an index then seems so dear that it would be compiled: 40 ms.) */
+#define STATEMENT_TIMEOUT "(1500 * " TEXT_OF(DEADLINE_SCALE) ")::text"
 const char postgresql_settings[] =
     "SELECT set_config(s.name, v.setting, false) FROM (VALUES"
     " ('synchronous_commit', 'on'), ('default_transaction_isolation', 'read committed'),"
-    " ('client_min_messages', 'warning'), ('statement_timeout', '1500'), ('lock_timeout', '0'),"
-    " ('idle_in_transaction_session_timeout', '5000'), ('idle_session_timeout', '0'),"
+    " ('client_min_messages', 'warning'), ('statement_timeout', " STATEMENT_TIMEOUT "),"
+    " ('lock_timeout', '0'), ('idle_in_transaction_session_timeout', '5000'), ('idle_session_timeout', '0'),"
     " ('tcp_keepalives_idle', '3'), ('tcp_keepalives_interval', '1'), ('tcp_keepalives_count', '3'),"
     " ('tcp_user_timeout', '5000'), ('enable_seqscan', 'off'), ('enable_bitmapscan', 'off'),"
     " ('jit', 'off'))"

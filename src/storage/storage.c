@@ -14,7 +14,7 @@
 enum { WRITES_AT_ONCE = 4096 };
 
 /* A batch has less time than its callers wait, so that they learn its outcome. */
-#define LONGEST_COMMIT_NS (INT64_C(1500) * CLOCK_NS_PER_MS)
+#define LONGEST_COMMIT_NS (INT64_C(1500) * CLOCK_NS_PER_MS * DEADLINE_SCALE)
 #define OUTCOME_MARGIN_NS (INT64_C(50) * CLOCK_NS_PER_MS)
 #define LEAST_COMMIT_NS   (INT64_C(300) * CLOCK_NS_PER_MS)
 #define RESOLVE_PAUSE_NS  (INT64_C(100) * CLOCK_NS_PER_MS)
