@@ -29,7 +29,7 @@
 
 enum {
     PATH_BYTES = 256,
-    URL_BYTES = 96,
+    URL_BYTES = 512,
     LOG_SHOWN_BYTES = 4000,
     CHILDREN_MAX = 256,
     START_ATTEMPTS = 5,
@@ -221,9 +221,14 @@ static unsigned choose_port(void)
     }
 }
 
+/* By its Unix socket: under the load of some tests the loopback device drops packets, and TCP then waits for seconds. */
 static void format_url(const struct postgres *postgres, const char *name, char url[static URL_BYTES])
 {
-    snprintf(url, URL_BYTES, "postgres://postgres@127.0.0.1:%u/%s", postgres->port, name);
+    char host[3 * TEMPORARY_BYTES];
+    size_t length = 0;
+    for (const char *c = postgres->folder; *c != '\0'; c++)
+        length += (size_t)snprintf(host + length, sizeof host - length, *c == '/' ? "%%2F" : "%c", *c);
+    snprintf(url, URL_BYTES, "postgres://postgres@%s:%u/%s", host, postgres->port, name);
 }
 
 /* Waits until the server takes connections, or has ended. */
