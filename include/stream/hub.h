@@ -18,9 +18,10 @@
  *   it. If that queue has overflowed meanwhile, it is emptied, and the replay goes another round.
  *
  * Slow clients
- *   The live queue holds references to at most STREAM_QUEUE_EVENTS events of at most STREAM_QUEUE_BYTES in all; the events
- *   in all queues take at most max_queued_bytes. One event always has room. A stream that would go beyond is closed: its
- *   client comes back with the last id that it saw, and replays at its own pace.
+ *   The live queue holds references to at most STREAM_QUEUE_EVENTS events of at most STREAM_QUEUE_BYTES in all. When the
+ *   events in all live queues take more than max_queued_bytes, the streams that hold more than their share are full too. One
+ *   event always has room. A stream that would go beyond is closed: its client comes back with the last id that it saw, and
+ *   replays at its own pace. Replays have max_queued_bytes for themselves: one that finds them used up waits (it stalls).
  *
  * Who owns what
  *   The hub owns the tables of channels and users; a stream owns its entries in them. A stream has references: one of

@@ -20,7 +20,7 @@ enum {
     STOP_SECONDS = 8,
     MOST_ARENAS = 8,
     LAST_EVENTS_SECONDS = 1, /* that streams get what is published at a stop */
-    STREAMS_PART = 8,        /* of --max-memory, for events that wait in streams */
+    STREAMS_PART = 8,        /* of --max-memory, for events that wait in streams, and again for replays */
 };
 
 /* The signals that stop the server, blocked in all threads, so that only main takes them. */
