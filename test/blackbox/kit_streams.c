@@ -395,8 +395,8 @@ void swarm_finish(struct swarm *swarm, struct kit_server *server)
                   atomic_load(&swarm->stored), atomic_load(&swarm->refused), atomic_load(&swarm->lost),
                   atomic_load(&swarm->drops), atomic_load(&swarm->ended),
                   (long long)(kit_now_ms() - swarm->started_at_ms));
-    /* Otherwise the run has shown nothing of what it is for. */
-    assert_true(atomic_load(&swarm->drops) > 0);
+    /* Otherwise the run has shown nothing of what it is for: clients that drop their streams, or that the server closes. */
+    assert_true(swarm->setup.large || atomic_load(&swarm->drops) > 0);
     assert_true(!swarm->setup.large || atomic_load(&swarm->ended) >= swarm->setup.stalling);
     assert_true(!swarm->setup.servers_go || atomic_load(&swarm->ended) > 0);
 }
