@@ -34,7 +34,6 @@ void intern_free(struct intern *intern)
         if (interned != NULL)
             intern_remove(intern, interned);
     }
-    budget_free(intern->budget, intern->pages, intern->page_capacity * sizeof(struct intern_page *));
     intern_init(intern, intern->budget, intern->element_bytes);
 }
 
@@ -107,6 +106,11 @@ static void drop_page(struct intern *intern, struct intern_page *page)
     budget_free(intern->budget, page, page_bytes(intern));
     for (; intern->page_count > 0 && intern->pages[intern->page_count - 1] == NULL; intern->page_count--)
         intern->gap_count--;
+    if (intern->page_count == 0) {
+        budget_free(intern->budget, intern->pages, intern->page_capacity * sizeof(struct intern_page *));
+        intern->pages = NULL;
+        intern->page_capacity = 0;
+    }
 }
 
 /* Takes an element of a page with room. */
@@ -146,15 +150,28 @@ static bool reserve_link(struct intern *intern, struct table *part)
     return result == 0;
 }
 
+/* Room in a page, and in the hash table last, as that can't be undone. */
+static bool reserve_element(struct intern *intern, struct table *part)
+{
+    if (LIST_EMPTY(&intern->with_room) && !make_page(intern))
+        return false;
+    if (reserve_link(intern, part))
+        return true;
+    struct intern_page *page = LIST_FIRST(&intern->with_room);
+    if (page->used == 0)
+        drop_page(intern, page);
+    return false;
+}
+
 struct interned *intern_add(struct intern *intern, uint64_t hash, struct text text)
 {
     struct table *part = part_of(intern, hash);
-    if (text.length > UINT32_MAX || !reserve_link(intern, part))
+    if (text.length >= UINT32_MAX)
         return NULL;
     char *bytes = budget_allocate(intern->budget, text.length + 1);
     if (bytes == NULL)
         return NULL;
-    if (LIST_EMPTY(&intern->with_room) && !make_page(intern)) {
+    if (!reserve_element(intern, part)) {
         budget_free(intern->budget, bytes, text.length + 1);
         return NULL;
     }
