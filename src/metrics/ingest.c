@@ -98,9 +98,9 @@ static enum metrics_result ingest_locked(struct metrics *metrics, const struct m
         return METRICS_SEEN;
     if (!prepared->valid)
         return METRICS_INVALID_TIMESTAMP;
-    if (prepared->wall_ms > now->wall_ms + METRICS_SKEW_S * 1000)
+    if (prepared->wall_ms > now->wall_ms + METRICS_SKEW_S * INT64_C(1000))
         return METRICS_SKEWED;
-    if (prepared->wall_ms < now->wall_ms - METRICS_LATENESS_S * 1000)
+    if (prepared->wall_ms < now->wall_ms - METRICS_LATENESS_S * INT64_C(1000))
         return METRICS_LATE;
     if (!filter_reserve(&metrics->filter, &prepared->id, now->monotonic_s))
         return METRICS_FULL;

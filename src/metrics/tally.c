@@ -70,9 +70,9 @@ bool tally_reserve(struct tally *tally, uint32_t place, uint32_t value)
 /* Whether none of the rows of a place's block holds anything. */
 static bool block_is_empty(const struct tally *tally, uint32_t place)
 {
-    const struct tally_row *row = &tally->rows[place / TALLY_BLOCK * TALLY_BLOCK];
-    for (uint32_t i = 0; i < TALLY_BLOCK; i++) {
-        if (row[i].counts != NULL || row[i].others.first != NULL)
+    uint32_t first = place / TALLY_BLOCK * TALLY_BLOCK;
+    for (uint32_t i = first; i < first + TALLY_BLOCK; i++) {
+        if (tally->rows[i].counts != NULL || tally->rows[i].others.first != NULL)
             return false;
     }
     return true;
