@@ -1,12 +1,14 @@
 /*
  * Measures the metrics module in one process, without HTTP: how fast events come in, what a query of the whole window
- * takes with few and with very many events in it, how much memory an event takes, and for how long a swap of the
- * reference table holds up ingest and queries.
+ * takes with few and with very many events in it, how much memory an event takes, and for how long swaps of the
+ * reference table hold ingest and queries up.
  *
  * usage: metrics [EVENTS [USERS]]      by default 10000000 events of 100000 users in a window of 1800 s
  *
- * The clock is the program's own and runs as fast as events come in. Times are those of the calls alone; the longest of
- * them stands beside the same without a swap, as other processes hold calls up too.
+ * Prints a name and a number a line: ingest_* in events a second, of batches of 1,000, while the window fills and when as
+ * many leave it; medians of queries; the longest calls (of 100 events, or a query) of two threads while tables are
+ * built and swapped, and for as long without (quiet_*), as other processes hold calls up too. The clock is the program's
+ * own and runs as fast as events come in. Times are those of the calls alone.
  */
 #include "metrics/metrics.h"
 #include "base/clock.h"
@@ -27,6 +29,7 @@ enum {
     TYPES = 10,
     FEW_EVENTS = 10000,
     QUERIES = 4000,
+    SWAPS = 5,
     ID_BYTES = 40,
     USER_BYTES = 16,
 };
@@ -179,19 +182,17 @@ static uint64_t query(struct bench *bench)
     return took;
 }
 
-/* The median of many queries, at 64 places of the ring. Prints it and the 99th of a hundred. */
-static double measure_queries(struct bench *bench, const char *what)
+/* The median of many queries, at 64 places of the ring, in microseconds. */
+static double measure_queries(struct bench *bench)
 {
     static double times[QUERIES];
+    uint64_t events = bench->accepted / RETENTION;
     for (unsigned i = 0; i < QUERIES; i++) {
         if (i % (QUERIES / 64) == 0)
-            run(bench, 1, bench->accepted / RETENTION > 0 ? 5 : 0);
+            run(bench, 1, events < 5 ? events : 5);
         times[i] = (double)query(bench) / 1000;
     }
-    double median = quantile(times, QUERIES, 0.5);
-    printf("query of %d s, %s: median %.1f us, 99%% below %.1f us\n", RETENTION, what, median,
-           quantile(times, QUERIES, 0.99));
-    return median;
+    return quantile(times, QUERIES, 0.5);
 }
 
 /* --- a swap, and who goes on meanwhile --- */
@@ -221,21 +222,18 @@ static void *call_on(void *context)
     return NULL;
 }
 
-/* Has one thread take events in and one ask, while `swaps` tables are set, or for as long as that took before. */
-static uint64_t measure_swaps(struct bench *bench, unsigned swaps, uint64_t pause_ns)
+/* Has one thread take events in and one ask, while `swaps` tables are set, or for `pause_ns` when there are none. */
+static uint64_t measure_swaps(struct bench *bench, const char *name, unsigned swaps, uint64_t pause_ns)
 {
     struct caller callers[2] = {{.bench = bench, .call = ingest_100}, {.bench = bench, .call = query}};
     pthread_t threads[2];
-    uint64_t begin = now_nanoseconds(), longest = 0, build = 0, build_ns;
+    uint64_t begin = now_nanoseconds(), swap_ns = 0, build_ns = 0;
     for (int i = 0; i < 2; i++) {
         if (pthread_create(&threads[i], NULL, call_on, &callers[i]) != 0)
             fail("no thread");
     }
-    for (unsigned i = 0; i < swaps; i++) {
-        uint64_t took = set_table(bench, 100 + i, &build_ns);
-        longest = took > longest ? took : longest;
-        build = build_ns > build ? build_ns : build;
-    }
+    for (unsigned i = 0; i < swaps; i++)
+        swap_ns += set_table(bench, 100 + i, &build_ns);
     if (swaps == 0) {
         struct timespec pause = {.tv_sec = (time_t)(pause_ns / 1000000000),
                                  .tv_nsec = (long)(pause_ns % 1000000000)};
@@ -246,35 +244,38 @@ static uint64_t measure_swaps(struct bench *bench, unsigned swaps, uint64_t paus
         atomic_store(&callers[i].stop, true);
         pthread_join(threads[i], NULL);
     }
-    printf("%u swaps", swaps);
     if (swaps > 0)
-        printf(", the longest %.0f ms (and %.0f ms to build its table)", (double)longest / 1e6,
-               (double)build / 1e6);
-    printf(": longest ingest of 100 %.2f ms (%" PRIu64 " of them), longest query %.2f ms (%" PRIu64 ")\n",
-           callers[0].longest_ms, callers[0].calls, callers[1].longest_ms, callers[1].calls);
+        printf("build_ms %.1f\nswap_ms %.1f\n", (double)build_ns / 1e6, (double)swap_ns / swaps / 1e6);
+    printf("%s_ingest_longest_ms %.2f\n%s_query_longest_ms %.2f\n", name, callers[0].longest_ms, name,
+           callers[1].longest_ms);
+    fprintf(stderr, "%s: %" PRIu64 " batches and %" PRIu64 " queries in %.0f ms\n", name, callers[0].calls,
+            callers[1].calls, (double)took / 1e6);
     return took;
 }
 
+/* The first query after it goes through the log. */
 static void measure_step_back(struct bench *bench)
 {
     atomic_fetch_sub(&bench->wall_ms, 2000);
-    uint64_t took = query(bench);
-    printf("a clock that steps back by 2 s: %.1f ms once\n", (double)took / 1e6);
-    atomic_fetch_add(&bench->wall_ms, 2000);
-    query(bench);
+    printf("step_back_ms %.1f\n", (double)query(bench) / 1e6);
 }
 
-static void measure_few(unsigned users, double *median)
+static void measure_few(unsigned users)
 {
     struct bench *bench = bench_create(users);
     uint64_t build_ns;
     set_table(bench, 0, &build_ns);
     run(bench, RETENTION, FEW_EVENTS);
-    *median = measure_queries(bench, "10,000 events");
+    printf("query_few_us %.2f\n", measure_queries(bench));
     bench_free(bench);
 }
 
-static void measure_many(unsigned users, uint64_t events, double few_median)
+static double rate(const struct bench *bench)
+{
+    return (double)bench->accepted / (double)bench->ingest_ns * 1e9;
+}
+
+static void measure_many(unsigned users, uint64_t events)
 {
     struct bench *bench = bench_create(users);
     uint64_t build_ns;
@@ -282,19 +283,14 @@ static void measure_many(unsigned users, uint64_t events, double few_median)
     uint64_t before = metrics_counts(bench->metrics).memory_bytes;
     run(bench, RETENTION, events);
     struct metrics_counts counts = metrics_counts(bench->metrics);
-    printf("ingest in batches of %d, the window filling: %.0f events/s\n", BATCH,
-           (double)bench->accepted / (double)bench->ingest_ns * 1e9);
-    printf("memory: %.1f bytes an event (%" PRIu64 " MB for %" PRIu64 " events of %" PRIu64 " users)\n",
-           (double)(counts.memory_bytes - before) / (double)counts.events, counts.memory_bytes >> 20,
-           counts.events, counts.users);
+    printf("ingest_filling %.0f\n", rate(bench));
+    printf("bytes_an_event %.1f\n", (double)(counts.memory_bytes - before) / (double)counts.events);
+    printf("query_many_us %.2f\n", measure_queries(bench));
     bench->accepted = bench->ingest_ns = 0;
     run(bench, RETENTION / 10, events / 10);
-    printf("ingest, the window full, as many leave it: %.0f events/s\n",
-           (double)bench->accepted / (double)bench->ingest_ns * 1e9);
-    double median = measure_queries(bench, "all events");
-    printf("with all events a query takes %.2f times what it takes with 10,000\n", median / few_median);
-    uint64_t took = measure_swaps(bench, 5, 0);
-    measure_swaps(bench, 0, took);
+    printf("ingest_full %.0f\n", rate(bench));
+    uint64_t took = measure_swaps(bench, "swap", SWAPS, 0);
+    measure_swaps(bench, "quiet", 0, took);
     measure_step_back(bench);
     bench_free(bench);
 }
@@ -303,13 +299,12 @@ int main(int argument_count, char **arguments)
 {
     uint64_t events = 10000000;
     unsigned users = 100000;
-    double few_median;
     if (argument_count > 1)
         events = parse_number(arguments[1], "EVENTS", RETENTION, 1000000000);
     if (argument_count > 2)
         users = (unsigned)parse_number(arguments[2], "USERS", 1, 100000000);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    measure_few(users, &few_median);
-    measure_many(users, events, few_median);
+    measure_few(users);
+    measure_many(users, events);
     return 0;
 }

@@ -146,7 +146,7 @@ struct metrics *metrics_create(const struct metrics_options *options);
 void metrics_free(struct metrics *metrics);
 
 /* Takes `count` events in, each on its own, and says of each what became of it. The lock is let go after every
- * METRICS_CHUNK events or fewer. Results other than METRICS_ACCEPTED have changed nothing. */
+ * 128 events. Results other than METRICS_ACCEPTED have changed nothing. */
 void metrics_ingest(struct metrics *metrics, const struct metrics_event *events, size_t count,
                     enum metrics_result *results);
 
