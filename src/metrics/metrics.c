@@ -10,11 +10,12 @@ enum {
     TRIM_AFTER_BYTES = 8 * 1024 * 1024,
 };
 
-/* The live seconds, and so many more that two of them never share a block of a tally by coming round the ring. */
+/* One for each live second. (A block of a tally may have the newest of them beside the oldest, when they come round the
+ * ring; but it is only used where all its places are in the window.) */
 static uint32_t places_for(int64_t retention_s)
 {
-    uint32_t places = 2 * TALLY_BLOCK;
-    while (places < retention_s + METRICS_SKEW_S + TALLY_BLOCK)
+    uint32_t places = TALLY_BLOCK;
+    while (places < retention_s + METRICS_SKEW_S)
         places *= 2;
     return places;
 }

@@ -85,10 +85,7 @@ static void step_forward(struct metrics *metrics, int64_t now_s)
     for (int64_t second = old_s - metrics->retention_s + 1; second <= left; second++)
         clear_second(metrics, second);
     metrics->now_s = now_s;
-    int64_t first = old_s + 1;
-    if (!is_live(metrics, first))
-        first = now_s - metrics->retention_s + 1;
-    for (int64_t second = first; second <= lesser(now_s, last_held); second++)
+    for (int64_t second = old_s + 1; second <= lesser(now_s, last_held); second++)
         note_second(metrics, second);
 }
 

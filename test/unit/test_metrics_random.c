@@ -315,7 +315,8 @@ static void model_step(struct model *model)
 static void a_random_run_agrees_with_the_model(void **state)
 {
     (void)state;
-    static const uint32_t retentions[] = {1800, 300, 60, 7};
+    /* With 136 s the live seconds fill their ring exactly. */
+    static const uint32_t retentions[] = {1800, 300, 136, 60, 7};
     for (size_t seed = 0; seed < sizeof retentions / sizeof retentions[0]; seed++) {
         struct model *model = calloc(1, sizeof *model);
         assert_non_null(model);
