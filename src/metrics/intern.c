@@ -34,6 +34,7 @@ void intern_free(struct intern *intern)
         if (interned != NULL)
             intern_remove(intern, interned);
     }
+    budget_free(intern->budget, intern->pages, intern->page_capacity * sizeof(struct intern_page *));
     intern_init(intern, intern->budget, intern->element_bytes);
 }
 

@@ -279,6 +279,31 @@ static void texts_without_memory_are_refused(void **state)
     assert_int_equal(budget_used(&budget), 0);
 }
 
+/* Wherever the memory ends, nothing half made is left. */
+static void a_text_is_added_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    struct budget budget;
+    struct intern intern;
+    for (uint64_t limit = 0; limit < 40000; limit += 40) {
+        uint64_t full = 0, used = 0;
+        budget_init(&budget, limit);
+        intern_init(&intern, &budget, sizeof(struct element));
+        for (unsigned i = 0; i < 400; i++) {
+            char storage[32];
+            struct text text = text_number(i, storage);
+            if (intern_add(&intern, hash_text(&seed, text), text) == NULL)
+                full++;
+            else
+                used++;
+        }
+        assert_int_equal(intern.count, used);
+        assert_true(full + used == 400 && budget_used(&budget) <= limit);
+        intern_free(&intern);
+        assert_int_equal(budget_used(&budget), 0);
+    }
+}
+
 /* --- the duplicate filter --- */
 
 enum { IDS = 20000, REMEMBERED = 50 };
@@ -385,6 +410,7 @@ int main(void)
         cmocka_unit_test(texts_are_kept_once),
         cmocka_unit_test(empty_pages_are_given_back),
         cmocka_unit_test(texts_without_memory_are_refused),
+        cmocka_unit_test(a_text_is_added_whole_or_not_at_all),
         cmocka_unit_test(ids_are_remembered_for_their_time),
         cmocka_unit_test(many_ids_take_little_memory),
         cmocka_unit_test(a_full_filter_refuses_and_keeps_what_it_has),
