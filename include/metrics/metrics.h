@@ -16,10 +16,10 @@
  *   refers to them has left the ring.
  *
  *   A view is one generation of the reference table with what the ring knows under it. A new table gets its view made
- *   aside: a part of the users at a time, then a part of the log at a time, under the lock only for some 50 us each;
- *   events that come meanwhile count in the current view, and in the new one where their second is done already (else
- *   the rest of the log has them). When all is done the new view becomes the current one, which is one assignment: a
- *   query, made under the lock, sees exactly one generation.
+ *   aside: a part of the users at a time, then a part of the log at a time, each under the lock for a fraction of a
+ *   millisecond. Events that come meanwhile count in the current view, and in the new one where their second is done
+ *   already (else the rest of the log has them). When all is done the new view becomes the current one, which is one
+ *   assignment: a query, made under the lock, sees exactly one generation.
  *
  *   The duplicate filter (src/metrics/filter.h) keeps a keyed hash of the id of each event that was taken, for the
  *   retention after its arrival, and for as long as the event can be in any window. It goes by CLOCK_MONOTONIC.
@@ -157,7 +157,7 @@ void metrics_append_message(struct buffer *buffer, enum metrics_result result, s
 struct reference_builder *metrics_reference_begin(struct metrics *metrics, int64_t wall_ms);
 
 /* Makes `reference`, which metrics_reference_begin began, the table: METRICS_SET_OK once every answer that is asked for
- * from now on is made from it. Takes as long as its view takes to make (10 million events: below half a second), and
+ * from now on is made from it. Takes as long as its view takes to make (10 million events: half a second), and
  * waits for others that are under way; ingest and queries go on. The caller's reference stays the caller's. */
 enum metrics_set_result metrics_set_reference(struct metrics *metrics, struct reference *reference);
 

@@ -17,7 +17,7 @@
 enum {
     METRICS_CHUNK = 128,        /* events under one hold of the lock */
     METRICS_PART_USERS = 256,   /* of a new view */
-    METRICS_PART_EVENTS = 2048, /* of a new view, or of logs that have left the ring */
+    METRICS_PART_EVENTS = 8192, /* of a new view, or of logs that have left the ring */
 };
 
 #define SECOND_NONE  INT64_MIN

@@ -53,6 +53,33 @@ static void a_budget_is_never_exceeded(void **state)
     assert_int_equal(budget_used(&budget), 0);
 }
 
+static void large_blocks_come_from_the_system(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {100, 1000, 65535, 65536, 70001, 1000000, 20000000};
+    struct budget budget;
+    budget_init(&budget, PLENTY);
+    char *block = NULL;
+    size_t bytes = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        block = budget_grow(&budget, block, bytes, sizes[i]);
+        assert_non_null(block);
+        for (size_t at = 0; at < bytes; at++)
+            assert_int_equal(block[at], (char)(at % 101));
+        for (size_t at = bytes; at < sizes[i]; at++)
+            block[at] = (char)(at % 101);
+        bytes = sizes[i];
+        assert_in_range(budget_used(&budget), bytes, bytes + 4096);
+        char *zeros = budget_allocate(&budget, bytes);
+        assert_non_null(zeros);
+        for (size_t at = 0; at < bytes; at++)
+            assert_int_equal(zeros[at], 0);
+        budget_free(&budget, zeros, bytes);
+    }
+    budget_free(&budget, block, bytes);
+    assert_int_equal(budget_used(&budget), 0);
+}
+
 static void numbers_come_back_in_their_order(void **state)
 {
     (void)state;
@@ -404,6 +431,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_budget_is_never_exceeded),
+        cmocka_unit_test(large_blocks_come_from_the_system),
         cmocka_unit_test(numbers_come_back_in_their_order),
         cmocka_unit_test(tallies_agree_with_plain_counts),
         cmocka_unit_test(a_tally_without_memory_stays_as_it_is),
