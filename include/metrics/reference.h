@@ -43,7 +43,8 @@ struct reference_builder *reference_begin(const struct hash_seed *seed, struct b
                                           int64_t wall_ms);
 
 /* Adds a user, or replaces what was said of it before (it keeps its number; a plan or region that only the former had
- * stays in the lists). A plan or region whose bytes are NULL is none; an empty text is a value like any other. After REFERENCE_FULL the builder can only be abandoned. */
+ * stays in the lists). A plan or region whose bytes are NULL is none; an empty text is a value like any other. After
+ * REFERENCE_FULL the builder can only be abandoned. */
 enum reference_result reference_add(struct reference_builder *builder, struct text id, struct text plan,
                                     struct text region, struct text attributes);
 
