@@ -96,9 +96,12 @@ $(BLACKBOX_TESTS): $(OUT)/test/%: $(OUT)/objects/test/blackbox/%.o $(KIT)
 	@mkdir -p $(@D)
 	@$(LINK) $^ -lcmocka -lpq -lsqlite3 -o $@
 
+# This one measures a module from within.
+$(OUT)/bench/metrics: $(filter $(OUT)/objects/src/base/% $(OUT)/objects/src/metrics/%,$(MODULES))
+
 $(BENCHES): $(OUT)/bench/%: $(OUT)/objects/bench/%.o $(OUT)/objects/bench/common.o
 	@mkdir -p $(@D)
-	@$(LINK) $^ -o $@
+	@$(LINK) $^ $(LIBRARIES) -o $@
 
 .SECONDARY:
 

@@ -63,7 +63,7 @@ bench_begin() {
     local client
     install_peers
     [[ -x $SERVER ]] || die "$SERVER is missing: run make"
-    for client in cputime longpoll roundtrip keys streams; do
+    for client in cputime longpoll roundtrip keys streams metrics; do
         [[ -x $CLIENTS/$client ]] || die "$CLIENTS/$client is missing: run make bench"
     done
     ulimit -Sn "$(ulimit -Hn)"

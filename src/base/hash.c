@@ -40,28 +40,64 @@ static void absorb(struct state *s, uint64_t word)
     s->v0 ^= word;
 }
 
-static uint64_t little_endian(const unsigned char *bytes, size_t length)
+/* Eight bytes as a little-endian number: compilers make one load of it. */
+static uint64_t word_at(const unsigned char *bytes)
 {
-    uint64_t word = 0;
-    for (size_t i = 0; i < length; i++)
+    return (uint64_t)bytes[0] | (uint64_t)bytes[1] << 8 | (uint64_t)bytes[2] << 16 |
+           (uint64_t)bytes[3] << 24 | (uint64_t)bytes[4] << 32 | (uint64_t)bytes[5] << 40 |
+           (uint64_t)bytes[6] << 48 | (uint64_t)bytes[7] << 56;
+}
+
+static uint64_t last_word(const unsigned char *bytes, size_t left, size_t length)
+{
+    uint64_t word = (uint64_t)length << 56;
+    for (size_t i = 0; i < left; i++)
         word |= (uint64_t)bytes[i] << (8 * i);
     return word;
 }
 
-uint64_t hash_text(const struct hash_seed *seed, struct text text)
+static struct state begin(const struct hash_seed *seed)
 {
-    struct state s = {
+    return (struct state){
         .v0 = seed->low ^ UINT64_C(0x736f6d6570736575),
         .v1 = seed->high ^ UINT64_C(0x646f72616e646f6d),
         .v2 = seed->low ^ UINT64_C(0x6c7967656e657261),
         .v3 = seed->high ^ UINT64_C(0x7465646279746573),
     };
+}
+
+static void absorb_text(struct state *s, struct text text)
+{
     const unsigned char *bytes = (const unsigned char *)text.bytes;
     size_t left = text.length;
     for (; left >= 8; bytes += 8, left -= 8)
-        absorb(&s, little_endian(bytes, 8));
-    absorb(&s, little_endian(bytes, left) | (uint64_t)text.length << 56);
+        absorb(s, word_at(bytes));
+    absorb(s, last_word(bytes, left, text.length));
+}
+
+static uint64_t finish(struct state *s)
+{
+    sip_rounds(s, 4);
+    return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+uint64_t hash_text(const struct hash_seed *seed, struct text text)
+{
+    struct state s = begin(seed);
+    absorb_text(&s, text);
     s.v2 ^= 0xFF;
-    sip_rounds(&s, 4);
-    return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
+    return finish(&s);
+}
+
+struct hash_128 hash_text_128(const struct hash_seed *seed, struct text text)
+{
+    struct state s = begin(seed);
+    s.v1 ^= 0xEE;
+    absorb_text(&s, text);
+    s.v2 ^= 0xEE;
+    struct hash_128 hash;
+    hash.low = finish(&s);
+    s.v1 ^= 0xDD;
+    hash.high = finish(&s);
+    return hash;
 }
