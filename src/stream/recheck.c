@@ -13,13 +13,13 @@ void recheck_user_locked(struct hub *hub, struct user *user)
     user->recheck_wanted = true;
 }
 
-void hub_recheck(struct hub *hub, struct text name)
+void hub_recheck(struct hub *hub, struct text user)
 {
     pthread_mutex_lock(&hub->mutex);
-    if (name.length > 0) {
-        struct user *user = registry_user_locked(hub, name);
-        if (user != NULL)
-            recheck_user_locked(hub, user);
+    if (user.length > 0) {
+        struct user *known = registry_user_locked(hub, user);
+        if (known != NULL)
+            recheck_user_locked(hub, known);
     } else {
         struct table_link *link = NULL;
         while ((link = table_next(&hub->users, link)) != NULL)
