@@ -34,7 +34,8 @@
  *   released before metrics_free.
  *
  * Locks, outermost first
- *   1  metrics->swap   one reference table after the other; guards nothing else
+ *   1  metrics->swap   whose turn it is to set a reference table: one after the other. Not held meanwhile: the turn is
+ *                      a flag, that another thread than the one that took it may give back
  *   2  metrics->turn   held only while `mutex` is taken: who waits for `mutex` holds it, so that the thread that makes a
  *                      new view, which takes them again and again, can't keep anybody out for longer than one part
  *   3  metrics->mutex  all the rest: clock, ring, views, users, types, filter (leaf)
@@ -105,6 +106,7 @@ enum metrics_set_result {
     METRICS_SET_OK,
     METRICS_SET_STALE, /* the current table's update is of a later time */
     METRICS_SET_FULL,  /* no memory left to make its view */
+    METRICS_SET_BUSY,  /* another one was being set all the time */
 };
 
 struct metrics_count {
@@ -156,9 +158,18 @@ void metrics_append_message(struct buffer *buffer, enum metrics_result result, s
 /* Begins a reference table for these metrics (reference.h), whose update carries the time `wall_ms`. NULL: no memory. */
 struct reference_builder *metrics_reference_begin(struct metrics *metrics, int64_t wall_ms);
 
-/* Makes `reference`, which metrics_reference_begin began, the table: METRICS_SET_OK once every answer that is asked for
- * from now on is made from it. Takes as long as its view takes to make (10 million events: half a second), and
- * waits for others that are under way; ingest and queries go on. The caller's reference stays the caller's. */
+/* Gets all ready for `reference`, which metrics_reference_begin began, to become the table, so that the rest can't fail:
+ * the caller may make it durable, and then commits or abandons it, in any thread. Takes as long as its view takes to make
+ * (10 million events: half a second), and waits until `deadline_at` (CLOCK_MONOTONIC) for one that is being set; ingest and
+ * queries go on. Anything but METRICS_SET_OK has changed nothing. The caller's reference stays the caller's. */
+enum metrics_set_result metrics_prepare_reference(struct metrics *metrics, struct reference *reference,
+                                                  int64_t deadline_at);
+
+/* Every answer that is asked for from now on is made from the reference that was prepared. */
+void metrics_commit_reference(struct metrics *metrics);
+void metrics_abandon_reference(struct metrics *metrics);
+
+/* Both in one, for when nothing has to be made durable; waits for others as long as they take. */
 enum metrics_set_result metrics_set_reference(struct metrics *metrics, struct reference *reference);
 
 /* The current table, held: the caller releases it. NULL: none yet. */

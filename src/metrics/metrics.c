@@ -1,4 +1,5 @@
 /* The metrics as a whole: made, locked, kept up with the clock, and freed. */
+#include "base/sync.h"
 #include "metrics/metrics_internal.h"
 
 #include <errno.h>
@@ -45,6 +46,10 @@ struct metrics *metrics_create(const struct metrics_options *options)
     struct metrics *metrics = calloc(1, sizeof *metrics);
     if (metrics == NULL)
         return NULL;
+    if (sync_condition_init(&metrics->swapped) != 0) {
+        free(metrics);
+        return NULL;
+    }
     pthread_mutex_init(&metrics->swap, NULL);
     pthread_mutex_init(&metrics->turn, NULL);
     pthread_mutex_init(&metrics->mutex, NULL);
@@ -85,6 +90,7 @@ void metrics_free(struct metrics *metrics)
     pthread_mutex_destroy(&metrics->mutex);
     pthread_mutex_destroy(&metrics->turn);
     pthread_mutex_destroy(&metrics->swap);
+    pthread_cond_destroy(&metrics->swapped);
     free(metrics);
 }
 

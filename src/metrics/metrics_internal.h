@@ -57,6 +57,8 @@ struct metrics {
     struct hash_seed seed;
     struct budget budget;
     pthread_mutex_t swap;
+    pthread_cond_t swapped;
+    bool swapping; /* guarded by `swap` */
     pthread_mutex_t turn;
     pthread_mutex_t mutex;
     /* Guarded by `mutex`. */

@@ -1,4 +1,5 @@
 /* A new reference table: its view is made aside, part by part, and then becomes the current one. */
+#include "base/sync.h"
 #include "metrics/metrics_internal.h"
 
 /* What became of a part of the work. */
@@ -63,45 +64,95 @@ static enum progress work_locked(struct metrics *metrics, struct view *view)
     return WORK_LEFT;
 }
 
-/* Makes the next view and, when that succeeds, the current one of it. Returns the view that is not used any more. */
-static struct view *replace_view(struct metrics *metrics, struct view *view, enum progress *progress)
+/* Makes `view` the next one and fills it. Without memory there is no next one in the end. */
+static enum progress fill_next(struct metrics *metrics, struct view *view)
 {
-    struct view *unused = view;
+    enum progress progress;
     metrics_lock(metrics);
     metrics->next = view;
-    while ((*progress = work_locked(metrics, view)) == WORK_LEFT) {
+    while ((progress = work_locked(metrics, view)) == WORK_LEFT) {
         metrics_leave(metrics);
         metrics_lock(metrics);
     }
-    if (*progress == WORK_DONE) {
-        unused = metrics->current;
-        view->generation = unused->generation + 1;
-        metrics->current = view;
-    }
-    metrics->next = NULL;
+    if (progress == WORK_FULL)
+        metrics->next = NULL;
     metrics_leave(metrics);
-    return unused;
+    return progress;
 }
 
-static enum metrics_set_result set_reference(struct metrics *metrics, struct reference *reference)
+static enum metrics_set_result prepare(struct metrics *metrics, struct reference *reference)
 {
-    /* Only this function changes `current`, and one thread at a time is here. */
+    /* Only who has the turn changes `current`. */
     const struct view *current = metrics->current;
     if (current->reference != NULL && reference_wall_ms(reference) < reference_wall_ms(current->reference))
         return METRICS_SET_STALE;
     struct view *view = view_create(metrics, reference, 1 - current->side);
     if (view == NULL)
         return METRICS_SET_FULL;
-    enum progress progress;
-    view_free(metrics, replace_view(metrics, view, &progress));
-    return progress == WORK_DONE ? METRICS_SET_OK : METRICS_SET_FULL;
+    if (fill_next(metrics, view) == WORK_DONE)
+        return METRICS_SET_OK;
+    view_free(metrics, view);
+    return METRICS_SET_FULL;
+}
+
+static bool take_turn(struct metrics *metrics, int64_t deadline_at)
+{
+    bool in_time = true;
+    pthread_mutex_lock(&metrics->swap);
+    while (metrics->swapping && in_time)
+        in_time = sync_wait_until(&metrics->swapped, &metrics->swap, deadline_at);
+    bool taken = !metrics->swapping;
+    metrics->swapping = true;
+    pthread_mutex_unlock(&metrics->swap);
+    return taken;
+}
+
+static void end_turn(struct metrics *metrics)
+{
+    pthread_mutex_lock(&metrics->swap);
+    metrics->swapping = false;
+    pthread_cond_signal(&metrics->swapped);
+    pthread_mutex_unlock(&metrics->swap);
+}
+
+enum metrics_set_result metrics_prepare_reference(struct metrics *metrics, struct reference *reference,
+                                                  int64_t deadline_at)
+{
+    if (!take_turn(metrics, deadline_at))
+        return METRICS_SET_BUSY;
+    enum metrics_set_result result = prepare(metrics, reference);
+    if (result != METRICS_SET_OK)
+        end_turn(metrics);
+    return result;
+}
+
+void metrics_commit_reference(struct metrics *metrics)
+{
+    metrics_lock(metrics);
+    struct view *former = metrics->current;
+    metrics->current = metrics->next;
+    metrics->current->generation = former->generation + 1;
+    metrics->next = NULL;
+    metrics_leave(metrics);
+    view_free(metrics, former);
+    end_turn(metrics);
+}
+
+void metrics_abandon_reference(struct metrics *metrics)
+{
+    metrics_lock(metrics);
+    struct view *view = metrics->next;
+    metrics->next = NULL;
+    metrics_leave(metrics);
+    view_free(metrics, view);
+    end_turn(metrics);
 }
 
 enum metrics_set_result metrics_set_reference(struct metrics *metrics, struct reference *reference)
 {
-    pthread_mutex_lock(&metrics->swap);
-    enum metrics_set_result result = set_reference(metrics, reference);
-    pthread_mutex_unlock(&metrics->swap);
+    enum metrics_set_result result = metrics_prepare_reference(metrics, reference, INT64_MAX);
+    if (result == METRICS_SET_OK)
+        metrics_commit_reference(metrics);
     return result;
 }
 

@@ -100,6 +100,7 @@ struct worker {
     struct buffer body;
     struct buffer headers;
     struct buffer head;
+    bool computing; /* in a section of long work (BLOCK_COMPUTE) */
 };
 
 struct http_server {
@@ -175,6 +176,8 @@ void worker_run(void *context, struct pool *pool);
 /* Gives the events that the worker has taken and not begun with to the others, because it is about to take
  * its time. */
 void worker_pass_events_on(struct worker *worker);
+/* Ends the section of long work that the worker may be in: it is in one section of the pool at a time. */
+void worker_end_computing(struct worker *worker);
 
 /* Frees the worker's buffers; they come again when they are needed. */
 void worker_free_scratch(struct worker *worker);

@@ -152,14 +152,12 @@ static enum step refuse(struct worker *worker, struct connection *connection, un
 static void run_handler(struct worker *worker, struct request *request, struct response *response)
 {
     struct http_server *server = worker->server;
-    bool computing = false;
     if (request->body.length >= LARGE_BODY_BYTES) {
         worker_pass_events_on(worker);
-        computing = pool_block(server->pool, BLOCK_COMPUTE) == 0;
+        worker->computing = pool_block(server->pool, BLOCK_COMPUTE) == 0;
     }
     request->route->handle(server->options.context, request, response);
-    if (computing)
-        pool_unblock(server->pool, BLOCK_COMPUTE);
+    worker_end_computing(worker);
 }
 
 static enum step handle(struct worker *worker, struct connection *connection, struct request *request)
@@ -363,6 +361,13 @@ void worker_free_scratch(struct worker *worker)
     buffer_free(&worker->body);
     buffer_free(&worker->headers);
     buffer_free(&worker->head);
+}
+
+void worker_end_computing(struct worker *worker)
+{
+    if (worker->computing)
+        pool_unblock(worker->server->pool, BLOCK_COMPUTE);
+    worker->computing = false;
 }
 
 void worker_pass_events_on(struct worker *worker)

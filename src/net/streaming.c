@@ -9,6 +9,7 @@
 
 int blocking_begin(struct worker *worker)
 {
+    worker_end_computing(worker);
     if (pool_block(worker->server->pool, BLOCK_CALL) != 0)
         return -1;
     worker_pass_events_on(worker);

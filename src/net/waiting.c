@@ -17,6 +17,7 @@ enum waiting_start waiting_begin(struct waiting *waiting, struct request *reques
         .interrupt = interrupt,
         .context = context,
     };
+    worker_end_computing(worker);
     if (pool_block(worker->server->pool, BLOCK_WAITING) != 0)
         return WAITING_NO_THREAD;
     worker_pass_events_on(worker);

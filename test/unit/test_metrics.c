@@ -236,6 +236,59 @@ static void a_new_table_holds_for_the_whole_window(void **state)
     kit_end(&kit);
 }
 
+static enum metrics_set_result prepare(struct metrics_kit *kit, const char *rows)
+{
+    struct reference *reference = kit_table(kit, rows, 2);
+    enum metrics_set_result result = metrics_prepare_reference(kit->metrics, reference, clock_monotonic_ns());
+    reference_release(reference);
+    return result;
+}
+
+static void a_prepared_table_holds_from_its_commit_on(void **state)
+{
+    (void)state;
+    struct metrics_kit kit;
+    kit_start(&kit, 60, PLENTY);
+    assert_int_equal(kit_set(&kit, "u pro eu", 1), METRICS_SET_OK);
+    assert_int_equal(kit_ingest(&kit, "1", "u", "t", 0), METRICS_ACCEPTED);
+    assert_int_equal(prepare(&kit, "u free us,v free us"), METRICS_SET_OK);
+    assert_int_equal(kit_ingest(&kit, "2", "v", "t", 0), METRICS_ACCEPTED);
+    kit_expect(&kit, 60, "events 2 unknown 1 users 1 plan:pro=1 region:eu=1 type:t=2");
+    kit_pass(&kit, 1000);
+    assert_int_equal(kit_ingest(&kit, "3", "w", "t", 0), METRICS_ACCEPTED);
+    metrics_commit_reference(kit.metrics);
+    kit_expect(&kit, 60, "events 3 unknown 1 users 2 plan:free=2 region:us=2 type:t=3");
+    kit_end(&kit);
+}
+
+static void *commit(void *metrics)
+{
+    metrics_commit_reference(metrics);
+    return NULL;
+}
+
+static void one_table_is_prepared_at_a_time(void **state)
+{
+    (void)state;
+    struct metrics_kit kit;
+    pthread_t thread;
+    kit_start(&kit, 60, PLENTY);
+    assert_int_equal(kit_ingest(&kit, "1", "u", "t", 0), METRICS_ACCEPTED);
+    assert_int_equal(prepare(&kit, "u a -"), METRICS_SET_OK);
+    assert_int_equal(prepare(&kit, "u b -"), METRICS_SET_BUSY);
+    metrics_abandon_reference(kit.metrics);
+    kit_expect(&kit, 60, "events 1 unknown 1 users 0 plan region type:t=1");
+    assert_int_equal(prepare(&kit, "u c -"), METRICS_SET_OK);
+    /* Another thread ends it; who waits for the turn then gets it. */
+    assert_int_equal(pthread_create(&thread, NULL, commit, kit.metrics), 0);
+    assert_int_equal(kit_set(&kit, "u d -", 3), METRICS_SET_OK);
+    pthread_join(thread, NULL);
+    kit_expect(&kit, 60, "events 1 unknown 0 users 1 plan:d=1 region type:t=1");
+    assert_int_equal(prepare(&kit, "u e -"), METRICS_SET_STALE);
+    assert_int_equal(kit_set(&kit, "u f -", 3), METRICS_SET_OK);
+    kit_end(&kit);
+}
+
 static void a_clock_that_steps_back_is_followed(void **state)
 {
     (void)state;
@@ -337,6 +390,8 @@ int main(void)
         cmocka_unit_test(a_repeat_within_the_retention_is_seen),
         cmocka_unit_test(a_short_retention_takes_what_is_not_late),
         cmocka_unit_test(a_new_table_holds_for_the_whole_window),
+        cmocka_unit_test(a_prepared_table_holds_from_its_commit_on),
+        cmocka_unit_test(one_table_is_prepared_at_a_time),
         cmocka_unit_test(a_clock_that_steps_back_is_followed),
         cmocka_unit_test(a_second_that_comes_twice_begins_anew),
         cmocka_unit_test(options_out_of_range_are_refused),
