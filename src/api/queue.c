@@ -3,6 +3,7 @@
 #include "api/batch_body.h"
 #include "api/fanout.h"
 #include "api/json_body.h"
+#include "api/lines.h"
 #include "api/parameters.h"
 #include "base/json.h"
 #include "net/media_type.h"
@@ -73,43 +74,32 @@ static void push_text(struct server *server, struct text key, struct text body, 
 static size_t count_lines(struct text body)
 {
     size_t count = 0;
-    while (body.length > 0) {
-        text_cut(&body, '\n');
+    struct text line;
+    for (struct lines lines = {.rest = body}; lines_next(&lines, &line);)
         count++;
-    }
     return count;
-}
-
-/* A line without its CR, or nothing when it is blank. */
-static struct text line_content(struct text line)
-{
-    if (line.length > 0 && line.bytes[line.length - 1] == '\r')
-        line.length--;
-    if (text_trim(line).length == 0)
-        line.length = 0;
-    return line;
 }
 
 /* Checks each line and collects those that are not blank. Returns 0, or -1 with the response filled. */
 static int collect_lines(struct text body, struct values *values, struct response *response)
 {
-    for (size_t line_number = 1; body.length > 0; line_number++) {
-        struct text line = line_content(text_cut(&body, '\n'));
-        if (line.length == 0)
-            continue;
-        if (json_body_check(line, line_number, response) != 0)
+    struct text line;
+    for (struct lines lines = {.rest = body}; lines_next(&lines, &line);) {
+        if (json_body_check(line, lines.number, response) != 0)
             return -1;
         values->items[values->count++] = line;
     }
-    if (values->count > 0)
-        return 0;
-    response_error(response, 400, "the body holds no event");
-    return -1;
+    return 0;
 }
 
 static void push_lines(struct server *server, struct text key, struct text body, struct response *response)
 {
-    struct values values = {.items = calloc(count_lines(body), sizeof(struct text)), .counted = true};
+    size_t count = count_lines(body);
+    if (count == 0) {
+        response_error(response, 400, "the body holds no event");
+        return;
+    }
+    struct values values = {.items = calloc(count, sizeof(struct text)), .counted = true};
     if (values.items == NULL)
         answer_unavailable(response, STORE_NO_MEMORY);
     else if (collect_lines(body, &values, response) == 0)
@@ -130,7 +120,7 @@ void api_push(void *context, struct request *request, struct response *response)
     struct text type = media_type_parse(request->headers[HEADER_CONTENT_TYPE]).type;
     if (text_equals_ignoring_case(type, TEXT("text/plain")))
         push_text(server, key.text, request->body, response);
-    else if (text_equals_ignoring_case(type, TEXT("application/x-ndjson")))
+    else if (lines_are_announced(request))
         push_lines(server, key.text, request->body, response);
     else
         push_json(server, key.text, request->body, response);
