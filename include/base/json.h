@@ -40,4 +40,7 @@ enum json_result json_check(struct text json, size_t depth_limit, struct json_er
 /* Appends `text`, which must be valid UTF-8, as a JSON string with its quotes. Failures are the buffer's. */
 void json_append_string(struct buffer *buffer, struct text text);
 
+/* Appends a finite number with as few digits as it needs to be read back to the same double. */
+void json_append_double(struct buffer *buffer, double number);
+
 #endif

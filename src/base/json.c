@@ -267,3 +267,16 @@ void json_append_string(struct buffer *buffer, struct text text)
         buffer_append(buffer, text.bytes + plain_from, text.length - plain_from);
     buffer_append_text(buffer, "\"");
 }
+
+/* 17 significant digits always suffice, 15 mostly (IEEE 754 binary64). */
+void json_append_double(struct buffer *buffer, double number)
+{
+    char digits[32];
+    int length = 0;
+    for (int precision = 15; precision <= 17; precision++) {
+        length = snprintf(digits, sizeof digits, "%.*g", precision, number);
+        if (strtod(digits, NULL) == number)
+            break;
+    }
+    buffer_append(buffer, digits, (size_t)length);
+}

@@ -473,6 +473,29 @@ static void strings_are_appended_to_what_is_there(void **state)
     buffer_free(&json);
 }
 
+static void numbers_are_written_as_short_as_they_can_be(void **state)
+{
+    (void)state;
+    static const struct {
+        double number;
+        const char *wanted;
+    } cases[] = {{0, "0"},
+                 {52.3, "52.3"},
+                 {620.0 / 300, "2.066666666666667"},
+                 {0.1, "0.1"},
+                 {1.0 / 3, "0.3333333333333333"},
+                 {9007199254740993.0, "9007199254740992"},
+                 {1e300, "1e+300"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct buffer json = BUFFER_EMPTY;
+        json_append_double(&json, cases[i].number);
+        buffer_append(&json, "", 1);
+        assert_string_equal(json.bytes, cases[i].wanted);
+        assert_true(strtod(json.bytes, NULL) == cases[i].number);
+        buffer_free(&json);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +517,7 @@ int main(void)
 #endif
         cmocka_unit_test(strings_read_back_as_they_were),
         cmocka_unit_test(strings_are_appended_to_what_is_there),
+        cmocka_unit_test(numbers_are_written_as_short_as_they_can_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
