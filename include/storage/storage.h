@@ -8,6 +8,8 @@
  *   One writer thread takes all writes that are queued, runs them as one transaction (a batch) and tells each that it
  *   is settled; a write that was told STORAGE_OK is durable (SQLite: WAL with synchronous=FULL; PostgreSQL:
  *   synchronous_commit=on). So the more callers wait, the more share the price of one commit.
+ *   A batch ends before it has more than 8 MB of payloads, which a purge counts for, too (a larger write goes alone), so
+ *   that no transaction gets long.
  *   A write is a struct on the heap, embedded in the caller's own. It belongs to the storage from storage_write on;
  *   when that returns anything but STORAGE_UNKNOWN, it is the caller's again. For STORAGE_UNKNOWN it stays with the
  *   storage, which goes on to find the outcome out, calls `settled` with `abandoned`, and thereby gives it away: the
@@ -23,6 +25,12 @@
  *   Published events get ids that rise without gaps in the order of their commits, and become visible in that order:
  *   who has read up to id n will never again find one below n. On PostgreSQL a transaction draws them by UPDATE from
  *   one counter row, whose lock it holds until its commit is visible.
+ *
+ * The reference table
+ *   A text of any length, in pieces, each an ordinary write, so that no transaction gets long. They are stored under a
+ *   generation, which the one who stores the table draws at random (1 to 2^63 - 1: several servers may be at it); then
+ *   one write makes that generation the current one. That its pieces are all there is for the one who switches to see to.
+ *   The pieces of tables that were replaced, or never finished, stay until they are purged, some at a time.
  *
  * A connection that breaks while a commit is under way (PostgreSQL)
  *   Each batch inserts an id of its own, unique, into a table in its transaction. To find out what became of it, the
@@ -110,7 +118,20 @@ enum storage_write_kind {
     STORAGE_PUBLISH,     /* channel, event_type, payload, created_ms; the id is filled in */
     STORAGE_SUBSCRIBE,   /* user, channel; again: nothing changes */
     STORAGE_UNSUBSCRIBE, /* user, channel */
+
+    /* generation, number, payload (any text without NUL, in UTF-8), created_ms. One that is there already stays as it is,
+     * so that a write whose outcome is unknown may be repeated. */
+    STORAGE_REFERENCE_PIECE,
+    /* generation, number (how many pieces it has), created_ms (of the update): makes it the current table, in place of any
+     * other. */
+    STORAGE_REFERENCE_SWITCH,
+    /* generation (of a table that has been replaced; 0: none), created_ms: deletes pieces of that generation and those
+     * stored before created_ms, but never the current table's; at most STORAGE_PURGE_PIECES, so it is repeated until
+     * `purged` is 0. */
+    STORAGE_REFERENCE_PURGE,
 };
+
+enum { STORAGE_PURGE_PIECES = 16 };
 
 enum storage_write_state {
     STORAGE_WRITE_QUEUED,   /* to _TAKEN, or back to the caller when its deadline passes */
@@ -125,12 +146,17 @@ struct storage_write {
     struct text user;
     struct text channel;
     struct text event_type;
-    struct text payload; /* compact JSON */
-    int64_t created_ms;
+    struct text payload; /* compact JSON, or a piece */
+    int64_t created_ms;  /* since 1970, UTC; any, also before */
+    uint64_t generation;
+    uint32_t number; /* of a piece, counted from 0; or of pieces */
     /* See above; may be NULL, and then an abandoned write is freed with free(). */
     void (*settled)(struct storage_write *write, enum storage_result result, bool abandoned);
     /* Filled by the engine. */
     uint64_t id;
+    /* How many pieces it has deleted. Counts for STORAGE_OK only; it may be 0 all the same when the connection was lost in
+     * the commit, and that this had succeeded was found out later: what is left goes with a later purge. */
+    uint32_t purged;
     /* The storage's own. */
     STAILQ_ENTRY(storage_write) link; /* the queue's, then the writer thread's */
     int64_t deadline_at;
@@ -190,5 +216,21 @@ enum storage_result storage_newest_id(struct storage *storage, uint64_t *id, int
 enum storage_result storage_subscriptions(struct storage *storage, struct text user,
                                           bool (*visit)(void *context, struct text channel), void *context,
                                           int64_t deadline_at);
+
+struct storage_reference {
+    uint64_t generation; /* 0: there is no table */
+    uint32_t piece_count;
+    int64_t updated_ms;
+};
+
+/* Which reference table is the current one. */
+enum storage_result storage_reference(struct storage *storage, struct storage_reference *reference,
+                                      int64_t deadline_at);
+
+/* Calls `visit` with the content of a piece, once, where it is there; `*found` tells, for STORAGE_OK. It is not when the
+ * table has been replaced meanwhile, and purged. As storage_events otherwise. */
+enum storage_result storage_reference_piece(struct storage *storage, uint64_t generation, uint32_t number,
+                                            void (*visit)(void *context, struct text content), void *context,
+                                            bool *found, int64_t deadline_at);
 
 #endif

@@ -10,7 +10,7 @@
 
 STAILQ_HEAD(storage_write_list, storage_write);
 
-enum { STORAGE_SCHEMA_VERSION = 1 };
+enum { STORAGE_SCHEMA_VERSION = 2 };
 
 struct storage_engine {
     const char *name;
@@ -22,7 +22,8 @@ struct storage_engine {
     /* Whether the last word from the database was a good one. */
     bool (*is_available)(void *state);
 
-    /* Runs all writes of the list, in their order, in one durable transaction, and fills the ids of the published ones.
+    /* Runs all writes of the list, in their order, in one durable transaction, and fills the ids of the published ones
+     * and what purges deleted.
      * STORAGE_OK: all are durable. STORAGE_AWAY, _NO_MEMORY: none is, and none will be.
      * STORAGE_UNKNOWN: nobody knows yet. The list then must be given to `resolve`, and to nothing else, before the next
      * commit. */
@@ -39,6 +40,10 @@ struct storage_engine {
     enum storage_result (*subscriptions)(void *state, struct text user,
                                          bool (*visit)(void *context, struct text channel), void *context,
                                          int64_t deadline_at);
+    enum storage_result (*reference)(void *state, struct storage_reference *reference, int64_t deadline_at);
+    enum storage_result (*reference_piece)(void *state, uint64_t generation, uint32_t number,
+                                           void (*visit)(void *context, struct text content), void *context,
+                                           bool *found, int64_t deadline_at);
 };
 
 extern const struct storage_engine storage_sqlite;

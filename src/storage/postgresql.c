@@ -172,4 +172,6 @@ const struct storage_engine storage_postgresql = {
     .events = postgresql_events,
     .newest_id = postgresql_newest_id,
     .subscriptions = postgresql_subscriptions,
+    .reference = postgresql_reference,
+    .reference_piece = postgresql_reference_piece,
 };

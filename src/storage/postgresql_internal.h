@@ -214,7 +214,8 @@ struct postgresql_batch {
     uint64_t last_id;       /* of the published ones, for POSTGRESQL_STORED */
 };
 
-/* Runs the transaction on the link. `*link_is_good` tells whether that can be used again. */
+/* Runs the transaction on the link; for POSTGRESQL_STORED it has filled `purged` of the purges. `*link_is_good` tells
+ * whether that can be used again. */
 enum postgresql_attempt postgresql_run_batch(struct postgresql_link *link, struct postgresql_batch *batch,
                                              const struct storage_write_list *writes, int64_t deadline_at,
                                              bool *link_is_good);
@@ -242,6 +243,11 @@ enum storage_result postgresql_newest_id(void *state, uint64_t *id, int64_t dead
 enum storage_result postgresql_subscriptions(void *state, struct text user,
                                              bool (*visit)(void *context, struct text channel), void *context,
                                              int64_t deadline_at);
+enum storage_result postgresql_reference(void *state, struct storage_reference *reference,
+                                         int64_t deadline_at);
+enum storage_result postgresql_reference_piece(void *state, uint64_t generation, uint32_t number,
+                                               void (*visit)(void *context, struct text content),
+                                               void *context, bool *found, int64_t deadline_at);
 
 /* --- postgresql_listener.c --- */
 

@@ -114,3 +114,36 @@ enum storage_result postgresql_subscriptions(void *state, struct text user,
     PQclear(rows);
     return result;
 }
+
+enum storage_result postgresql_reference(void *state, struct storage_reference *reference,
+                                         int64_t deadline_at)
+{
+    PGresult *rows;
+    enum storage_result result = query(state, "reference", NULL, 0, deadline_at, &rows);
+    *reference = (struct storage_reference){.generation = 0};
+    if (result == STORAGE_OK && PQntuples(rows) == 1) {
+        reference->generation = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
+        reference->piece_count = (uint32_t)strtoul(PQgetvalue(rows, 0, 1), NULL, 10);
+        reference->updated_ms = strtoll(PQgetvalue(rows, 0, 2), NULL, 10);
+    }
+    PQclear(rows);
+    return result;
+}
+
+enum storage_result postgresql_reference_piece(void *state, uint64_t generation, uint32_t number,
+                                               void (*visit)(void *context, struct text content),
+                                               void *context, bool *found, int64_t deadline_at)
+{
+    char numbers[2][NUMBER_BYTES];
+    const struct postgresql_parameter parameters[] = {
+        number_parameter(generation, numbers[0]),
+        number_parameter(number, numbers[1]),
+    };
+    PGresult *rows;
+    enum storage_result result = query(state, "reference_piece", parameters, 2, deadline_at, &rows);
+    *found = result == STORAGE_OK && PQntuples(rows) == 1;
+    if (*found)
+        visit(context, field(rows, 0, 0));
+    PQclear(rows);
+    return result;
+}

@@ -27,6 +27,13 @@ static const char *const migrations[STORAGE_SCHEMA_VERSION] = {
     "bigint,"
     " created_at timestamptz NOT NULL DEFAULT now(),"
     " CHECK (outcome = 'lost' OR (outcome = 'committed' AND first_id IS NOT NULL AND last_id IS NOT NULL)));",
+
+    /* Times are milliseconds since 1970: a table's may be of any year. `one` keeps the second row out. */
+    "CREATE TABLE reference_pieces (generation bigint, number bigint, content text NOT NULL,"
+    " created_at bigint NOT NULL, PRIMARY KEY (generation, number));"
+    "CREATE INDEX reference_pieces_by_age ON reference_pieces (created_at);"
+    "CREATE TABLE reference_table (one integer PRIMARY KEY CHECK (one = 1), generation bigint NOT NULL,"
+    " piece_count bigint NOT NULL, updated_at bigint NOT NULL);",
 };
 
 /* Runs SQL; the first value of the first row goes into `value`. Returns 0, or -1 and a reason. */

@@ -19,8 +19,12 @@ const char postgresql_settings[] =
     " ('jit', 'off'))"
     " AS v (name, setting) JOIN pg_settings s ON s.name = v.name";
 
+#define NOT_CURRENT " AND generation IS DISTINCT FROM (SELECT generation FROM reference_table WHERE one = 1)"
+
 /* "draw" is $1 batch id, $2 how many ids, $3 batch id whose row may go. "publish" is $1 batch id, $2 how many of the
- * batch were inserted before, and the columns. The counter can't be missing: a row 'committed' must have ids. */
+ * batch were inserted before, and the columns. The counter can't be missing: a row 'committed' must have ids.
+ * "purge_pieces" ($1 generation, $2 stored before, $3 how many) finds rows by an index for each part, and deletes them by
+ * their places, which hold, as nobody else writes meanwhile: a join might walk through all pieces. */
 static const struct postgresql_statement writer_statements[] = {
     {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
     {"draw", "WITH drawn AS (UPDATE event_counter SET last_id = last_id + $2::bigint RETURNING last_id),"
@@ -43,6 +47,18 @@ static const struct postgresql_statement writer_statements[] = {
                     " SELECT pg_notify('event_syncer_unsubscribed',"
                     " octet_length(user_id) || ':' || user_id || channel) FROM ended"},
     {"notify", "NOTIFY event_syncer"},
+    {"store_pieces", "INSERT INTO reference_pieces (generation, number, content, created_at)"
+                     " SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[])"
+                     " ON CONFLICT DO NOTHING"},
+    {"switch_table", "INSERT INTO reference_table (one, generation, piece_count, updated_at)"
+                     " VALUES (1, $1::bigint, $2::bigint, $3::bigint)"
+                     " ON CONFLICT (one) DO UPDATE SET generation = excluded.generation,"
+                     " piece_count = excluded.piece_count, updated_at = excluded.updated_at"},
+    {"purge_pieces", "DELETE FROM reference_pieces WHERE ctid = ANY (ARRAY("
+                     "(SELECT ctid FROM reference_pieces WHERE generation = $1::bigint" NOT_CURRENT
+                     " ORDER BY number LIMIT $3::bigint) UNION "
+                     "(SELECT ctid FROM reference_pieces WHERE created_at < $2::bigint" NOT_CURRENT
+                     " ORDER BY created_at LIMIT $3::bigint) LIMIT $3::bigint))"},
     {"commit", "COMMIT"},
     {"rollback", "ROLLBACK"},
     {"tombstone", "INSERT INTO write_batches (batch_id, outcome) VALUES ($1::uuid, 'lost')"
@@ -70,6 +86,9 @@ static const struct postgresql_statement reader_statements[] = {
      " AND (events.channel, id) <= (c.channel, $2::bigint)"
      " ORDER BY events.channel, id LIMIT $3::bigint) f ORDER BY f.id LIMIT $3::bigint)" END_OF_PAGE},
     {"newest_id", "SELECT last_id FROM event_counter"},
+    {"reference", "SELECT generation, piece_count, updated_at FROM reference_table WHERE one = 1"},
+    {"reference_piece",
+     "SELECT content FROM reference_pieces WHERE generation = $1::bigint AND number = $2::bigint"},
     {"subscriptions",
      "SELECT channel FROM user_subscriptions WHERE user_id = $1::text ORDER BY channel COLLATE \"C\""},
     {NULL, NULL},

@@ -22,6 +22,8 @@ struct sending {
     struct postgresql_array payloads;
     struct postgresql_array times;
     struct postgresql_array users;
+    struct postgresql_array generations;
+    struct postgresql_array numbers;
 };
 
 static void free_arrays(struct sending *sending)
@@ -31,11 +33,13 @@ static void free_arrays(struct sending *sending)
     postgresql_array_free(&sending->payloads);
     postgresql_array_free(&sending->times);
     postgresql_array_free(&sending->users);
+    postgresql_array_free(&sending->generations);
+    postgresql_array_free(&sending->numbers);
 }
 
-static struct postgresql_parameter number_parameter(size_t number, char storage[static NUMBER_BYTES])
+static struct postgresql_parameter number_parameter(int64_t number, char storage[static NUMBER_BYTES])
 {
-    snprintf(storage, NUMBER_BYTES, "%zu", number);
+    snprintf(storage, NUMBER_BYTES, "%lld", (long long)number);
     return (struct postgresql_parameter){.value = storage};
 }
 
@@ -89,7 +93,7 @@ static enum postgresql_attempt add_chunk(struct sending *sending, size_t before)
     char number[NUMBER_BYTES];
     const struct postgresql_parameter parameters[] = {
         {.value = sending->batch->id},
-        number_parameter(before, number),
+        number_parameter((int64_t)before, number),
         postgresql_array_finish(&sending->channels),
         postgresql_array_finish(&sending->types),
         postgresql_array_finish(&sending->payloads),
@@ -120,22 +124,25 @@ static enum postgresql_attempt add_published(struct sending *sending, const stru
 
 /* --- subscriptions --- */
 
-/* Adds one statement for each run of writes of the same kind. */
-static enum postgresql_attempt add_subscriptions(struct sending *sending, const struct storage_write *write)
+static const struct storage_write *next_subscription(const struct storage_write *write)
 {
+    while (write != NULL && write->kind != STORAGE_SUBSCRIBE && write->kind != STORAGE_UNSUBSCRIBE)
+        write = STAILQ_NEXT(write, link);
+    return write;
+}
+
+/* Adds one statement for each run of writes of the same kind. */
+static enum postgresql_attempt add_subscriptions(struct sending *sending, const struct storage_write *first)
+{
+    const struct storage_write *write = next_subscription(first);
     while (write != NULL) {
         enum storage_write_kind kind = write->kind;
         postgresql_array_begin_texts(&sending->users);
         postgresql_array_begin_texts(&sending->channels);
-        for (; write != NULL && (write->kind == kind || write->kind == STORAGE_PUBLISH);
-             write = STAILQ_NEXT(write, link)) {
-            if (write->kind == STORAGE_PUBLISH)
-                continue;
+        for (; write != NULL && write->kind == kind; write = next_subscription(STAILQ_NEXT(write, link))) {
             postgresql_array_add_text(&sending->users, write->user);
             postgresql_array_add_text(&sending->channels, write->channel);
         }
-        if (sending->users.count == 0)
-            continue;
         const struct postgresql_parameter parameters[] = {
             postgresql_array_finish(&sending->users),
             postgresql_array_finish(&sending->channels),
@@ -150,6 +157,102 @@ static enum postgresql_attempt add_subscriptions(struct sending *sending, const 
     return POSTGRESQL_STORED;
 }
 
+/* --- the reference table: its writes in their order, since a purge spares what a switch before it made the current one,
+ * and nothing else in the transaction depends on them --- */
+
+static struct storage_write *next_of_reference(struct storage_write *write)
+{
+    while (write != NULL && write->kind != STORAGE_REFERENCE_PIECE &&
+           write->kind != STORAGE_REFERENCE_SWITCH && write->kind != STORAGE_REFERENCE_PURGE)
+        write = STAILQ_NEXT(write, link);
+    return write;
+}
+
+static struct storage_write *next_purge(struct storage_write *write)
+{
+    while (write != NULL && write->kind != STORAGE_REFERENCE_PURGE)
+        write = STAILQ_NEXT(write, link);
+    return write;
+}
+
+/* As fill_chunk, with the pieces that stand in a row. */
+static struct storage_write *fill_pieces(struct sending *sending, struct storage_write *write)
+{
+    size_t bytes = 0;
+    postgresql_array_begin_numbers(&sending->generations);
+    postgresql_array_begin_numbers(&sending->numbers);
+    postgresql_array_begin_texts(&sending->payloads);
+    postgresql_array_begin_numbers(&sending->times);
+    do {
+        postgresql_array_add_number(&sending->generations, (int64_t)write->generation);
+        postgresql_array_add_number(&sending->numbers, write->number);
+        postgresql_array_add_text(&sending->payloads, write->payload);
+        postgresql_array_add_number(&sending->times, write->created_ms);
+        bytes += write->payload.length;
+        write = next_of_reference(STAILQ_NEXT(write, link));
+    } while (write != NULL && write->kind == STORAGE_REFERENCE_PIECE && bytes < CHUNK_BYTES &&
+             write->payload.length < CHUNK_BYTES - bytes);
+    return write;
+}
+
+static enum postgresql_attempt add_pieces(struct sending *sending)
+{
+    const struct postgresql_parameter parameters[] = {
+        postgresql_array_finish(&sending->generations),
+        postgresql_array_finish(&sending->numbers),
+        postgresql_array_finish(&sending->payloads),
+        postgresql_array_finish(&sending->times),
+    };
+    if (sending->generations.bytes.failed || sending->numbers.bytes.failed ||
+        sending->payloads.bytes.failed || sending->times.bytes.failed)
+        return fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
+    /* As with published events: one chunk at a time, also behind theirs. */
+    if (postgresql_link_flush(sending->link, sending->deadline_at) != POSTGRESQL_DONE)
+        return POSTGRESQL_NOT_SENT;
+    return add(sending, "store_pieces", parameters, sizeof parameters / sizeof parameters[0]);
+}
+
+static enum postgresql_attempt add_switch(struct sending *sending, const struct storage_write *write)
+{
+    char numbers[3][NUMBER_BYTES];
+    const struct postgresql_parameter parameters[] = {
+        number_parameter((int64_t)write->generation, numbers[0]),
+        number_parameter(write->number, numbers[1]),
+        number_parameter(write->created_ms, numbers[2]),
+    };
+    return add(sending, "switch_table", parameters, sizeof parameters / sizeof parameters[0]);
+}
+
+static enum postgresql_attempt add_purge(struct sending *sending, struct storage_write *write)
+{
+    char numbers[3][NUMBER_BYTES];
+    const struct postgresql_parameter parameters[] = {
+        number_parameter((int64_t)write->generation, numbers[0]),
+        number_parameter(write->created_ms, numbers[1]),
+        number_parameter(STORAGE_PURGE_PIECES, numbers[2]),
+    };
+    /* The answer tells, if it comes. */
+    write->purged = 0;
+    return add(sending, "purge_pieces", parameters, sizeof parameters / sizeof parameters[0]);
+}
+
+static enum postgresql_attempt add_reference(struct sending *sending, struct storage_write *first)
+{
+    enum postgresql_attempt attempt = POSTGRESQL_STORED;
+    struct storage_write *write = next_of_reference(first);
+    while (write != NULL && attempt == POSTGRESQL_STORED) {
+        if (write->kind == STORAGE_REFERENCE_PIECE) {
+            write = fill_pieces(sending, write);
+            attempt = add_pieces(sending);
+            continue;
+        }
+        attempt =
+            write->kind == STORAGE_REFERENCE_SWITCH ? add_switch(sending, write) : add_purge(sending, write);
+        write = next_of_reference(STAILQ_NEXT(write, link));
+    }
+    return attempt;
+}
+
 /* --- the whole --- */
 
 /* Sends all but the commit. */
@@ -157,8 +260,9 @@ static enum postgresql_attempt send_work(struct sending *sending, const struct s
 {
     struct postgresql_batch *batch = sending->batch;
     char number[NUMBER_BYTES];
-    const struct postgresql_parameter parameters[] = {
-        {.value = batch->id}, number_parameter(batch->published, number), {.value = batch->settled_id}};
+    const struct postgresql_parameter parameters[] = {{.value = batch->id},
+                                                      number_parameter((int64_t)batch->published, number),
+                                                      {.value = batch->settled_id}};
     enum postgresql_attempt attempt = add(sending, "begin", NULL, 0);
     if (attempt == POSTGRESQL_STORED)
         attempt = add(sending, "draw", parameters, 3);
@@ -166,6 +270,8 @@ static enum postgresql_attempt send_work(struct sending *sending, const struct s
         attempt = add_published(sending, STAILQ_FIRST(writes));
     if (attempt == POSTGRESQL_STORED)
         attempt = add_subscriptions(sending, STAILQ_FIRST(writes));
+    if (attempt == POSTGRESQL_STORED)
+        attempt = add_reference(sending, STAILQ_FIRST(writes));
     if (attempt == POSTGRESQL_STORED && clock_monotonic_ns() >= sending->deadline_at)
         attempt = fail(sending, POSTGRESQL_NOT_SENT, "too late for a commit");
     return attempt;
@@ -177,6 +283,7 @@ struct answers {
     bool committed;
     bool refused;
     bool read_only;
+    struct storage_write *purge; /* whose answer is the next to come; NULL for none */
 };
 
 static void take_answer(struct sending *sending, struct answers *answers, PGresult *result)
@@ -188,6 +295,10 @@ static void take_answer(struct sending *sending, struct answers *answers, PGresu
         answers->read_only = state != NULL && strcmp(state, "25006") == 0;
     } else if (answers->count == DRAW_PLACE && PQntuples(result) == 1) {
         sending->batch->last_id = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+    } else if (answers->purge != NULL && strncmp(PQcmdStatus(result), "DELETE ", strlen("DELETE ")) == 0) {
+        /* No other statement of the transaction is a plain DELETE. */
+        answers->purge->purged = (uint32_t)strtoul(PQcmdTuples(result), NULL, 10);
+        answers->purge = next_purge(STAILQ_NEXT(answers->purge, link));
     } else if (strcmp(PQcmdStatus(result), "COMMIT") == 0) {
         answers->committed = true;
     }
@@ -232,7 +343,7 @@ static enum postgresql_attempt run(struct sending *sending, const struct storage
     enum postgresql_attempt attempt = send_work(sending, writes);
     if (attempt != POSTGRESQL_STORED)
         return attempt;
-    struct answers answers = {.count = 0};
+    struct answers answers = {.purge = next_purge(STAILQ_FIRST(writes))};
     enum postgresql_flow flow = POSTGRESQL_LOST;
     if (postgresql_link_add(link, "commit", NULL, 0) == 0 && postgresql_link_add_sync(link) == 0)
         flow = read_answers(sending, &answers);

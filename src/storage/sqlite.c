@@ -160,4 +160,6 @@ const struct storage_engine storage_sqlite = {
     .events = sqlite_events,
     .newest_id = sqlite_newest_id,
     .subscriptions = sqlite_subscriptions,
+    .reference = sqlite_reference,
+    .reference_piece = sqlite_reference_piece,
 };

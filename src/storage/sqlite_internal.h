@@ -25,6 +25,8 @@ struct sqlite_reader {
     sqlite3_stmt *event_by_id;
     sqlite3_stmt *newest_id;
     sqlite3_stmt *subscriptions;
+    sqlite3_stmt *reference;
+    sqlite3_stmt *reference_piece;
     STAILQ_ENTRY(sqlite_reader) link;
     bool complained; /* the last read failed, and the log says so */
 };
@@ -38,6 +40,9 @@ struct sqlite_writer {
     sqlite3_stmt *insert_event;
     sqlite3_stmt *subscribe;
     sqlite3_stmt *unsubscribe;
+    sqlite3_stmt *store_piece;
+    sqlite3_stmt *switch_table;
+    sqlite3_stmt *purge_pieces;
     bool complained; /* the last batch was not taken, and the log says so */
 };
 
@@ -95,5 +100,9 @@ enum storage_result sqlite_newest_id(void *state, uint64_t *id, int64_t deadline
 enum storage_result sqlite_subscriptions(void *state, struct text user,
                                          bool (*visit)(void *context, struct text channel), void *context,
                                          int64_t deadline_at);
+enum storage_result sqlite_reference(void *state, struct storage_reference *reference, int64_t deadline_at);
+enum storage_result sqlite_reference_piece(void *state, uint64_t generation, uint32_t number,
+                                           void (*visit)(void *context, struct text content), void *context,
+                                           bool *found, int64_t deadline_at);
 
 #endif

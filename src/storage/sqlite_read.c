@@ -19,6 +19,9 @@ static int reader_open(struct sqlite *sqlite, struct sqlite_reader *reader)
         {&reader->newest_id, "SELECT last_id FROM event_counter"},
         {&reader->subscriptions,
          "SELECT channel FROM user_subscriptions WHERE user_id = ?1 ORDER BY channel"},
+        {&reader->reference, "SELECT generation, piece_count, updated_at FROM reference_table"},
+        {&reader->reference_piece,
+         "SELECT content FROM reference_pieces WHERE generation = ?1 AND number = ?2"},
     };
     if (sqlite_connect(sqlite->path, SQLITE_OPEN_READWRITE, &reader->database) != 0)
         return -1;
@@ -45,6 +48,8 @@ void sqlite_readers_close(struct sqlite *sqlite)
         sqlite3_finalize(reader->event_by_id);
         sqlite3_finalize(reader->newest_id);
         sqlite3_finalize(reader->subscriptions);
+        sqlite3_finalize(reader->reference);
+        sqlite3_finalize(reader->reference_piece);
         sqlite3_close(reader->database);
     }
 }
@@ -230,5 +235,47 @@ enum storage_result sqlite_subscriptions(void *state, struct text user,
     while (wanted && (result = sqlite3_step(reader->subscriptions)) == SQLITE_ROW)
         wanted = visit(context, sqlite_text(reader->subscriptions, 0));
     sqlite3_reset(reader->subscriptions);
+    return give_back(sqlite, reader, result);
+}
+
+enum storage_result sqlite_reference(void *state, struct storage_reference *reference, int64_t deadline_at)
+{
+    struct sqlite *sqlite = state;
+    struct sqlite_reader *reader = borrow(sqlite, deadline_at);
+    if (reader == NULL)
+        return STORAGE_AWAY;
+    *reference = (struct storage_reference){.generation = 0};
+    int result = sqlite3_step(reader->reference);
+    if (result == SQLITE_ROW) {
+        reference->generation = (uint64_t)sqlite3_column_int64(reader->reference, 0);
+        reference->piece_count = (uint32_t)sqlite3_column_int64(reader->reference, 1);
+        reference->updated_ms = sqlite3_column_int64(reader->reference, 2);
+    }
+    sqlite3_reset(reader->reference);
+    return give_back(sqlite, reader, result);
+}
+
+enum storage_result sqlite_reference_piece(void *state, uint64_t generation, uint32_t number,
+                                           void (*visit)(void *context, struct text content), void *context,
+                                           bool *found, int64_t deadline_at)
+{
+    struct sqlite *sqlite = state;
+    struct sqlite_reader *reader = borrow(sqlite, deadline_at);
+    if (reader == NULL)
+        return STORAGE_AWAY;
+    sqlite3_stmt *statement = reader->reference_piece;
+    sqlite3_bind_int64(statement, 1, clamped(generation));
+    sqlite3_bind_int64(statement, 2, number);
+    int result = sqlite3_step(statement);
+    struct text content = {.bytes = NULL};
+    if (result == SQLITE_ROW)
+        content = sqlite_text(statement, 0);
+    /* Without memory for it there is a row, but no text. */
+    if (content.bytes == NULL && result == SQLITE_ROW)
+        result = SQLITE_NOMEM;
+    *found = result == SQLITE_ROW;
+    if (*found)
+        visit(context, content);
+    sqlite3_reset(statement);
     return give_back(sqlite, reader, result);
 }

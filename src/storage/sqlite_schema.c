@@ -17,6 +17,16 @@ static const char *const migrations[STORAGE_SCHEMA_VERSION] = {
     "INSERT INTO event_counter VALUES (0);"
     "CREATE TABLE user_subscriptions ("
     " user_id TEXT NOT NULL, channel TEXT NOT NULL, PRIMARY KEY (user_id, channel)) WITHOUT ROWID;",
+
+    "CREATE TABLE reference_pieces ("
+    " generation INTEGER NOT NULL, number INTEGER NOT NULL, content TEXT NOT NULL,"
+    " created_at INTEGER NOT NULL, PRIMARY KEY (generation, number));"
+    /* The generation is there so that a purge passes over the current table without reading its rows. */
+    "CREATE INDEX reference_pieces_by_age ON reference_pieces (created_at, generation);"
+    /* One row at most. */
+    "CREATE TABLE reference_table ("
+    " one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL, piece_count INTEGER NOT NULL,"
+    " updated_at INTEGER NOT NULL);",
 };
 
 static int read_version(sqlite3 *database, int *version)

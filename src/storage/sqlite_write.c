@@ -1,6 +1,9 @@
 /* Writing to SQLite: batches, one transaction each. */
 #include "storage/sqlite_internal.h"
 
+/* Each part finds its rows by an index of its own. */
+#define PURGEABLE " AND generation IS NOT (SELECT generation FROM reference_table) LIMIT ?3"
+
 int sqlite_writer_open(struct sqlite *sqlite)
 {
     struct sqlite_writer *writer = &sqlite->writer;
@@ -12,6 +15,14 @@ int sqlite_writer_open(struct sqlite *sqlite)
         {&writer->insert_event, "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5)"},
         {&writer->subscribe, "INSERT INTO user_subscriptions VALUES (?1, ?2) ON CONFLICT DO NOTHING"},
         {&writer->unsubscribe, "DELETE FROM user_subscriptions WHERE user_id = ?1 AND channel = ?2"},
+        {&writer->store_piece, "INSERT INTO reference_pieces VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING"},
+        {&writer->switch_table, "REPLACE INTO reference_table VALUES (1, ?1, ?2, ?3)"},
+        {&writer->purge_pieces,
+         "DELETE FROM reference_pieces WHERE rowid IN ("
+         "SELECT rowid FROM (SELECT rowid FROM reference_pieces WHERE generation = ?1" PURGEABLE ")"
+         " UNION "
+         "SELECT rowid FROM (SELECT rowid FROM reference_pieces WHERE created_at < ?2" PURGEABLE ")"
+         " LIMIT ?3)"},
     };
     return sqlite_prepare(writer->database, statements, sizeof statements / sizeof statements[0]);
 }
@@ -26,6 +37,9 @@ void sqlite_writer_close(struct sqlite *sqlite)
     sqlite3_finalize(writer->insert_event);
     sqlite3_finalize(writer->subscribe);
     sqlite3_finalize(writer->unsubscribe);
+    sqlite3_finalize(writer->store_piece);
+    sqlite3_finalize(writer->switch_table);
+    sqlite3_finalize(writer->purge_pieces);
     sqlite3_close(writer->database);
 }
 
@@ -63,6 +77,38 @@ static int change_subscription(sqlite3_stmt *statement, const struct storage_wri
     return result == SQLITE_OK ? sqlite_run(statement) : result;
 }
 
+/* --- the reference table --- */
+
+static int store_piece(sqlite3_stmt *statement, const struct storage_write *write)
+{
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)write->generation);
+    sqlite3_bind_int64(statement, 2, write->number);
+    int result = sqlite_bind(statement, 3, write->payload);
+    if (result == SQLITE_OK)
+        result = sqlite3_bind_int64(statement, 4, write->created_ms);
+    return result == SQLITE_OK ? sqlite_run(statement) : result;
+}
+
+static int switch_table(sqlite3_stmt *statement, const struct storage_write *write)
+{
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)write->generation);
+    sqlite3_bind_int64(statement, 2, write->number);
+    sqlite3_bind_int64(statement, 3, write->created_ms);
+    return sqlite_run(statement);
+}
+
+static int purge_pieces(struct sqlite_writer *writer, struct storage_write *write)
+{
+    sqlite3_bind_int64(writer->purge_pieces, 1, (sqlite3_int64)write->generation);
+    sqlite3_bind_int64(writer->purge_pieces, 2, write->created_ms);
+    sqlite3_bind_int64(writer->purge_pieces, 3, STORAGE_PURGE_PIECES);
+    int result = sqlite_run(writer->purge_pieces);
+    write->purged = result == SQLITE_OK ? (uint32_t)sqlite3_changes(writer->database) : 0;
+    return result;
+}
+
+/* --- batches --- */
+
 static size_t count_published(const struct storage_write_list *writes)
 {
     size_t count = 0;
@@ -91,6 +137,15 @@ static int run_writes(struct sqlite_writer *writer, const struct storage_write_l
             break;
         case STORAGE_UNSUBSCRIBE:
             result = change_subscription(writer->unsubscribe, write);
+            break;
+        case STORAGE_REFERENCE_PIECE:
+            result = store_piece(writer->store_piece, write);
+            break;
+        case STORAGE_REFERENCE_SWITCH:
+            result = switch_table(writer->switch_table, write);
+            break;
+        case STORAGE_REFERENCE_PURGE:
+            result = purge_pieces(writer, write);
             break;
         }
     }

@@ -11,7 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WRITES_AT_ONCE = 4096 };
+/* Other servers' transactions wait for ours. One write alone may have more bytes. */
+enum {
+    WRITES_AT_ONCE = 4096,
+    BYTES_AT_ONCE = 8 * 1024 * 1024,
+    PURGE_BYTES = BYTES_AT_ONCE, /* what a purge counts for: it deletes more, which is quicker */
+};
 
 /* A batch has less time than its callers wait, so that they learn its outcome. */
 #define LONGEST_COMMIT_NS (INT64_C(1500) * CLOCK_NS_PER_MS * DEADLINE_SCALE)
@@ -37,6 +42,11 @@ struct storage {
 
 /* --- the writer thread --- */
 
+static size_t bytes_of(const struct storage_write *write)
+{
+    return write->kind == STORAGE_REFERENCE_PURGE ? PURGE_BYTES : write->payload.length;
+}
+
 /* Waits for writes and takes them; those with too little time left for a commit go to `late`, as they would cut the time of
  * all others. What is told about an unsubscription comes before a new subscription can be seen: that is left for the next
  * batch. Returns false at the end, when there are none left. */
@@ -51,10 +61,14 @@ static bool take_batch(struct storage *storage, struct storage_write_list *batch
     storage->writer_idles = false;
     int64_t late_at = clock_monotonic_ns() + LEAST_COMMIT_NS;
     bool unsubscribes = false;
+    size_t bytes = 0;
     for (size_t i = 0; i < WRITES_AT_ONCE && !STAILQ_EMPTY(&storage->queued); i++) {
         struct storage_write *write = STAILQ_FIRST(&storage->queued);
         if (unsubscribes && write->kind == STORAGE_SUBSCRIBE)
             break;
+        if (bytes > 0 && bytes + bytes_of(write) > BYTES_AT_ONCE)
+            break;
+        bytes += bytes_of(write);
         unsubscribes = unsubscribes || write->kind == STORAGE_UNSUBSCRIBE;
         STAILQ_REMOVE_HEAD(&storage->queued, link);
         if (write->deadline_at < late_at)
@@ -301,6 +315,20 @@ enum storage_result storage_subscriptions(struct storage *storage, struct text u
                                           int64_t deadline_at)
 {
     return storage->engine->subscriptions(storage->state, user, visit, context, deadline_at);
+}
+
+enum storage_result storage_reference(struct storage *storage, struct storage_reference *reference,
+                                      int64_t deadline_at)
+{
+    return storage->engine->reference(storage->state, reference, deadline_at);
+}
+
+enum storage_result storage_reference_piece(struct storage *storage, uint64_t generation, uint32_t number,
+                                            void (*visit)(void *context, struct text content), void *context,
+                                            bool *found, int64_t deadline_at)
+{
+    return storage->engine->reference_piece(storage->state, generation, number, visit, context, found,
+                                            deadline_at);
 }
 
 const char *storage_engine_name(const struct storage *storage)

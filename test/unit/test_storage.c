@@ -1,46 +1,10 @@
 /* The storage by its face alone, with the same tests on both engines: what goes in comes out, in the order of the ids,
  * also after a restart; and what can't be opened is refused with a line that helps. */
-#include "storage_kit.h"
+#include "storage_engines_kit.h"
 
-#include "../postgres.h"
+#include "storage/engine.h"
 
 enum { MEGABYTE = 1024 * 1024, LIST_BYTES = 512 };
-
-/* Where a test has its database. */
-struct place {
-    bool on_sqlite;
-    struct database_file file; /* for its log on PostgreSQL */
-    const char *url;
-};
-
-static struct postgres *cluster;
-static const bool on_sqlite = true, on_postgresql = false;
-
-static struct place *place_make(const bool *sqlite)
-{
-    static struct place place;
-    place = (struct place){.on_sqlite = *sqlite};
-    database_file_make(&place.file);
-    place.url = place.on_sqlite ? place.file.url : postgres_new_database(cluster);
-    assert_non_null(place.url);
-    return &place;
-}
-
-static struct storage *place_open(const struct place *place)
-{
-    return kit_open_storage(place->url, &place->file.log);
-}
-
-static void place_run(const struct place *place, const char *sql)
-{
-    if (place->on_sqlite) {
-        database_file_run(&place->file, sql);
-        return;
-    }
-    char *answer = postgres_query(cluster, place->url, sql);
-    assert_non_null(answer);
-    free(answer);
-}
 
 /* --- reading --- */
 
@@ -381,7 +345,11 @@ static void newer_tables_are_refused(void **state)
     expect_refused(place, place->url, "version 99");
     expect_refused(place, place->url, "use a newer event-syncer");
     /* Nothing has been touched: the newer program finds all as it was. */
-    place_run(place, place->on_sqlite ? "PRAGMA user_version = 1" : "UPDATE schema_version SET version = 1");
+    char back[64];
+    snprintf(back, sizeof back, "%s = %d",
+             place->on_sqlite ? "PRAGMA user_version" : "UPDATE schema_version SET version",
+             STORAGE_SCHEMA_VERSION);
+    place_run(place, back);
     struct storage *storage = place_open(place);
     expect_newest(storage, 12);
     storage_close(storage);
@@ -437,31 +405,6 @@ static void a_file_that_is_no_database_stays_as_it_is(void **state)
 
 /* --- the program --- */
 
-static int start_cluster(void **state)
-{
-    (void)state;
-    cluster = postgres_start();
-    return cluster == NULL ? -1 : 0;
-}
-
-static int end_cluster(void **state)
-{
-    (void)state;
-    postgres_free(cluster);
-    return 0;
-}
-
-#define ON_SQLITE(test)                                                                                      \
-    {                                                                                                        \
-        .name = #test " (SQLite)", .test_func = (test), .initial_state = (void *)(uintptr_t)&on_sqlite       \
-    }
-#define ON_BOTH(test)                                                                                        \
-    ON_SQLITE(test),                                                                                         \
-    {                                                                                                        \
-        .name = #test " (PostgreSQL)", .test_func = (test),                                                  \
-        .initial_state = (void *)(uintptr_t)&on_postgresql                                                   \
-    }
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,5 +422,5 @@ int main(void)
         ON_SQLITE(files_that_cannot_be_are_refused),
         ON_SQLITE(a_file_that_is_no_database_stays_as_it_is),
     };
-    return cmocka_run_group_tests(tests, start_cluster, end_cluster);
+    return cmocka_run_group_tests(tests, cluster_start, cluster_end);
 }

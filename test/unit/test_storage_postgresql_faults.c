@@ -382,6 +382,39 @@ static void lost_transactions_may_commit(void **state)
     storage_postgresql.close(engine);
 }
 
+/* The same with a new reference table. How many pieces were purged may stay unknown. */
+static void lost_switches_may_commit(void **state)
+{
+    struct kit *kit = *state;
+    const char *url = kit_database(kit);
+    void *engine = kit_open(kit, url);
+    struct batch batch;
+    struct storage_reference reference;
+    batch_begin(&batch);
+    for (uint64_t generation = 1; generation <= 2; generation++) {
+        struct storage_write *piece = batch_add(&batch, STORAGE_REFERENCE_PIECE, "");
+        piece->generation = generation;
+        piece->payload = TEXT("[]");
+    }
+    batch_publish(&batch, "a", "0");
+    struct storage_write *purge = batch_add(&batch, STORAGE_REFERENCE_PURGE, "");
+    purge->generation = 1;
+    struct storage_write *change = batch_add(&batch, STORAGE_REFERENCE_SWITCH, "");
+    change->generation = 2;
+    change->number = 1;
+    PGconn *holder = hold(url, "INSERT INTO reference_table VALUES (1, 9, 0, 0)");
+    assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(600)), STORAGE_UNKNOWN);
+    let_go(holder);
+    assert_int_equal(batch_resolve(engine, &batch), STORAGE_OK);
+    assert_int_equal(batch.writes[2].id, 1);
+    assert_true(purge->purged <= 1);
+    expect_recovery(engine);
+    assert_int_equal(storage_postgresql.reference(engine, &reference, kit_in_ms(5000)), STORAGE_OK);
+    assert_int_equal(reference.generation, 2);
+    assert_int_equal(kit_number(kit, url, "SELECT sum(generation) FROM reference_pieces"), 2);
+    storage_postgresql.close(engine);
+}
+
 /* An error of the server: nothing is stored, and the connection is used again. */
 static void refused_transactions_store_nothing(void **state)
 {
@@ -414,6 +447,7 @@ int main(void)
         cmocka_unit_test(restarts_while_idle_go_unnoticed),
         cmocka_unit_test(tombstones_stop_lost_transactions),
         cmocka_unit_test(lost_transactions_may_commit),
+        cmocka_unit_test(lost_switches_may_commit),
         cmocka_unit_test(refused_transactions_store_nothing),
     };
     return cmocka_run_group_tests(tests, kit_setup, kit_teardown);

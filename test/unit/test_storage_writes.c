@@ -115,6 +115,57 @@ static void writes_keep_their_order(void **state)
     fixture_free(fixture);
 }
 
+/* How many pieces are stored when a piece is settled. The writer thread makes no commit meanwhile. */
+struct sized {
+    struct record record; /* the first member */
+    int64_t stored;
+};
+
+static void see_sized(struct storage_write *write, enum storage_result result, bool abandoned)
+{
+    struct sized *sized = (struct sized *)(void *)write;
+    sized->stored =
+        database_file_number(&sized->record.fixture->file, "SELECT count(*) FROM reference_pieces");
+    see_settled(write, result, abandoned);
+}
+
+static void batches_have_no_more_than_so_many_bytes(void **state)
+{
+    enum { MEGABYTE = 1024 * 1024, COUNT = 8, MOST = 8, PURGE = 0 };
+    static const struct {
+        size_t megabytes;
+        int64_t stored; /* with the batch that it is in */
+    } rows[COUNT] = {{3, 2}, {3, 2}, {3, 3}, {MOST + 1, 4}, {MOST / 2, 6}, {MOST / 2, 6}, {PURGE, 6}, {1, 7}};
+    (void)state;
+    struct fixture *fixture = fixture_make();
+    struct record first;
+    static struct sized pieces[COUNT];
+    char *large = malloc((MOST + 1) * MEGABYTE);
+    assert_non_null(large);
+    memset(large, '1', (MOST + 1) * MEGABYTE);
+    gate_set(true, 0);
+    submit(&first, fixture, STORAGE_PUBLISH, "a");
+    gate_await_waiting();
+    for (uint32_t i = 0; i < COUNT; i++) {
+        struct storage_write *write = &pieces[i].record.write;
+        record_make(&pieces[i].record, fixture,
+                    rows[i].megabytes == PURGE ? STORAGE_REFERENCE_PURGE : STORAGE_REFERENCE_PIECE, "");
+        write->generation = rows[i].megabytes == PURGE ? 0 : 1;
+        write->number = i;
+        write->payload = (struct text){large, rows[i].megabytes * MEGABYTE};
+        write->settled = see_sized;
+        assert_int_equal(storage_submit(fixture->storage, write), 0);
+    }
+    gate_set(false, 0);
+    await_calls(fixture, 1 + COUNT);
+    for (size_t i = 0; i < COUNT; i++) {
+        expect_call(&pieces[i].record, 0, STORAGE_OK, false);
+        assert_int_equal(pieces[i].stored, rows[i].stored);
+    }
+    free(large);
+    fixture_free(fixture);
+}
+
 /* --- deadlines --- */
 
 static void submitted_writes_expire(void **state)
@@ -425,6 +476,7 @@ int main(void)
         cmocka_unit_test(what_waits_is_one_batch),
         cmocka_unit_test(each_write_is_settled_once_in_the_order_of_ids),
         cmocka_unit_test(writes_keep_their_order),
+        cmocka_unit_test(batches_have_no_more_than_so_many_bytes),
         cmocka_unit_test(submitted_writes_expire),
         cmocka_unit_test(callers_give_up_in_time),
         cmocka_unit_test(abandoned_writes_without_settled_are_freed),
