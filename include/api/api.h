@@ -37,6 +37,15 @@ route_handler api_history;
 route_handler api_stream;
 route_handler api_active_connections;
 
+/* events.c */
+route_handler api_events;
+
+/* metrics.c */
+route_handler api_metrics;
+
+/* reference.c */
+route_handler api_reference_users;
+
 /* health.c */
 route_handler api_health;
 route_handler api_healthz;

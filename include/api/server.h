@@ -1,13 +1,15 @@
 /* One server, put together: everything that there is one of.
  *
  * Made and owned by the `serve` command (src/cli/serve.c), which fills it before the first request arrives
- * and takes it apart after the last; handlers get it as their context. Nothing in it changes in between, so
- * it needs no lock: each part has its own.
+ * and takes it apart after the last; handlers get it as their context. Nothing in it changes in between, but
+ * for what says otherwise, so it needs no lock: each part has its own.
  */
 #ifndef API_SERVER_H
 #define API_SERVER_H
 
 #include "base/log.h"
+#include "base/periodic.h"
+#include "metrics/metrics.h"
 #include "net/http_server.h"
 #include "queue/reaper.h"
 #include "queue/store.h"
@@ -34,10 +36,15 @@ struct server {
     struct storage *storage;
     struct hub *hub;
     struct publisher *publisher;
+    struct metrics *metrics;
+    struct periodic *metrics_rounds;
+    uint64_t reference_generation; /* of the stored table, 0: none (src/api/reference.h) */
     struct http_server *http;
     struct access_rules access;
     int64_t longest_wait_ns;
     uint64_t max_memory_bytes;
+    uint64_t max_metrics_memory_bytes;
+    uint64_t retention_s;
     int64_t started_at;
 };
 

@@ -30,6 +30,8 @@ struct serve_options {
     uint64_t max_connections;
     uint64_t max_body;
     uint64_t max_memory;
+    uint64_t max_metrics_memory;
+    uint64_t retention_s;
     struct buffer token;
     const char *token_file;
     bool insecure;

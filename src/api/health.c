@@ -17,6 +17,15 @@ static void append_queue(struct buffer *body, const struct store_counts *counts,
                   (unsigned long long)counts->memory_bytes, (unsigned long long)max_memory_bytes);
 }
 
+static void append_metrics(struct buffer *body, const struct metrics_counts *counts,
+                           uint64_t max_memory_bytes)
+{
+    buffer_printf(
+        body, "\"metrics\":{\"events\":%llu,\"users\":%llu,\"memory_bytes\":%llu,\"max_memory_bytes\":%llu}",
+        (unsigned long long)counts->events, (unsigned long long)counts->users,
+        (unsigned long long)counts->memory_bytes, (unsigned long long)max_memory_bytes);
+}
+
 void api_health(void *context, struct request *request, struct response *response)
 {
     (void)request;
@@ -24,6 +33,7 @@ void api_health(void *context, struct request *request, struct response *respons
     struct pool_counts pool = pool_counts(http_server_pool(server->http));
     struct connection_counts connections = http_server_connections(server->http);
     struct store_counts counts = store_counts(server->store);
+    struct metrics_counts metrics = metrics_counts(server->metrics);
     struct buffer *body = response->body;
     bool available = storage_is_available(server->storage);
     response_json(response, available ? 200 : 503);
@@ -35,6 +45,8 @@ void api_health(void *context, struct request *request, struct response *respons
     append_pool(body, &pool);
     buffer_printf(body, ",\"connections\":{\"open\":%u,\"max\":%u},", connections.open, connections.max);
     append_queue(body, &counts, server->max_memory_bytes);
+    buffer_append_text(body, ",");
+    append_metrics(body, &metrics, server->max_metrics_memory_bytes);
     buffer_printf(body, ",\"streams\":%zu,\"database\":{\"engine\":\"%s\",\"state\":\"%s\"}}",
                   hub_stream_count(server->hub), storage_engine_name(server->storage),
                   available ? "available" : "away");

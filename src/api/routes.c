@@ -1,6 +1,8 @@
 /* Every path of the API, a row each. */
 #include "api/api.h"
 
+enum { EVENTS_BODY_BYTES = 16 * 1024 * 1024, REFERENCE_BODY_BYTES = 64 * 1024 * 1024 };
+
 const struct route api_routes[] = {
     {.method = METHOD_POST, .path = "/push", .handle = api_push},
     {.method = METHOD_GET, .path = "/blocking-get", .handle = api_blocking_get, .without_head = true},
@@ -15,6 +17,12 @@ const struct route api_routes[] = {
      .handle = api_stream,
      .without_head = true,
      .token_in_query = true},
+    {.method = METHOD_POST, .path = "/events", .handle = api_events, .max_body = EVENTS_BODY_BYTES},
+    {.method = METHOD_PUT,
+     .path = "/reference/users",
+     .handle = api_reference_users,
+     .max_body = REFERENCE_BODY_BYTES},
+    {.method = METHOD_GET, .path = "/metrics", .handle = api_metrics},
     {.method = METHOD_GET, .path = "/health", .handle = api_health, .open = true},
     {.method = METHOD_GET, .path = "/healthz", .handle = api_healthz, .open = true},
 };

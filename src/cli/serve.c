@@ -1,5 +1,6 @@
 /* The command `serve`: puts a server together, waits for a signal, takes it apart. */
 #include "api/api.h"
+#include "api/reference.h"
 #include "api/stream.h"
 #include "base/clock.h"
 #include "cli/commands.h"
@@ -77,6 +78,28 @@ static int create_store(struct server *server, const struct serve_options *optio
     if (server->store != NULL)
         server->reaper = reaper_start(server->store);
     if (server->reaper != NULL)
+        return 0;
+    fprintf(stderr, "event-syncer: can't start: %s\n", strerror(errno));
+    return -1;
+}
+
+static int create_metrics(struct server *server, const struct serve_options *options)
+{
+    struct metrics_options metrics_options = {.clock = clock_system,
+                                              .retention_s = (uint32_t)options->retention_s,
+                                              .max_memory_bytes = options->max_metrics_memory};
+    server->metrics = metrics_create(&metrics_options);
+    if (server->metrics == NULL && errno == ENOMEM) {
+        fprintf(
+            stderr,
+            "event-syncer: --max-metrics-memory %llu is too little for --retention %llu; raise the one or "
+            "lower the other\n",
+            (unsigned long long)options->max_metrics_memory, (unsigned long long)options->retention_s);
+        return -1;
+    }
+    if (server->metrics != NULL)
+        server->metrics_rounds = periodic_start("metrics", metrics_round, server->metrics);
+    if (server->metrics_rounds != NULL)
         return 0;
     fprintf(stderr, "event-syncer: can't start: %s\n", strerror(errno));
     return -1;
@@ -242,6 +265,10 @@ static void free_server(struct server *server, bool served)
     storage_close(server->storage);
     hub_free(server->hub);
     publisher_free(server->publisher);
+    periodic_stop(server->metrics_rounds);
+#ifdef STORE_CHECKS
+    metrics_free(server->metrics); /* the same goes for them as for the events below */
+#endif
     uint64_t stored = server->store == NULL ? 0 : store_count_live(server->store);
     reaper_stop(server->reaper);
     /* The end of the process frees the events all at once; one by one, gigabytes of small ones would take
@@ -261,6 +288,8 @@ static int serve(const struct serve_options *options)
                    .insecure = options->insecure},
         .longest_wait_ns = options->wait_ns,
         .max_memory_bytes = options->max_memory,
+        .max_metrics_memory_bytes = options->max_metrics_memory,
+        .retention_s = options->retention_s,
     };
     if (options->cors_origin != NULL)
         server.access.cors_origin = text_from(options->cors_origin);
@@ -268,7 +297,8 @@ static int serve(const struct serve_options *options)
     api_common_headers(&server.access, &common_headers);
     struct text headers = {.bytes = common_headers.bytes, .length = common_headers.length};
     prepare_process(options);
-    bool served = create_store(&server, options) == 0 && create_storage(&server, options) == 0 &&
+    bool served = create_store(&server, options) == 0 && create_metrics(&server, options) == 0 &&
+                  create_storage(&server, options) == 0 && reference_restore(&server) == 0 &&
                   create_http(&server, options, headers) == 0 && start_hub(&server) == 0 &&
                   run(&server, options) == 0;
     free_server(&server, served);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "cli/system_limits.h"
+#include "metrics/metrics.h"
 #include "net/pool.h"
 
 #include <arpa/inet.h>
@@ -104,6 +105,16 @@ static int set_database(struct serve_options *options, const char *value)
 {
     options->database = value;
     return value[0] == '\0' ? fail("--database takes sqlite:FILE or postgres://...") : 0;
+}
+
+static int set_max_metrics_memory(struct serve_options *options, const char *value)
+{
+    return read_number("--max-metrics-memory", value, INT64_MAX / 2, &options->max_metrics_memory);
+}
+
+static int set_retention(struct serve_options *options, const char *value)
+{
+    return read_number("--retention", value, METRICS_LONGEST_RETENTION_S, &options->retention_s);
 }
 
 static int set_heartbeat(struct serve_options *options, const char *value)
@@ -217,6 +228,9 @@ static const struct option_row option_rows[] = {
     {"--max-connections", "N", "open connections (the file limit, less 64)", set_max_connections},
     {"--max-body", "BYTES", "the largest request body (1048576)", set_max_body},
     {"--max-memory", "BYTES", "memory for queued events (1073741824)", set_max_memory},
+    {"--max-metrics-memory", "BYTES", "memory for the metrics and the reference table (1073741824)",
+     set_max_metrics_memory},
+    {"--retention", "SECONDS", "how long the metrics keep events (1800)", set_retention},
     {"--heartbeat", "SECONDS", "between two heartbeats of a stream (15)", set_heartbeat},
     {"--token", "TOKEN", "what clients must bring as Authorization: Bearer TOKEN (EVENT_SYNCER_TOKEN)",
      set_token_value},
@@ -338,6 +352,8 @@ enum options_result serve_options_read(struct serve_options *options, int argume
         .threads = THREADS_PER_CORE * system_core_count(),
         .max_body = UINT64_C(1024) * 1024,
         .max_memory = UINT64_C(1024) * 1024 * 1024,
+        .max_metrics_memory = UINT64_C(1024) * 1024 * 1024,
+        .retention_s = 1800,
         .log_level = LOG_LEVEL_INFO,
     };
     for (int at = 0; at < argument_count;) {
