@@ -1,7 +1,7 @@
 /*
  * Measures the metrics module in one process, without HTTP: how fast events come in, what a query of the whole window
- * takes with few and with very many events in it, how much memory an event takes, and for how long swaps of the
- * reference table hold ingest and queries up.
+ * takes with few and with very many events in it, how much memory an event takes, whether the limit of memory holds,
+ * and for how long swaps of the reference table hold ingest and queries up.
  *
  * usage: metrics [EVENTS [USERS]]      by default 10000000 events of 100000 users in a window of 1800 s
  *
@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     RETENTION = 1800,
@@ -32,7 +33,11 @@ enum {
     SWAPS = 5,
     ID_BYTES = 40,
     USER_BYTES = 16,
+    MEGABYTE = 1024 * 1024,
+    LIMIT_BYTES = 128 * MEGABYTE,
 };
+
+#define ENOUGH_BYTES (UINT64_C(8) << 30)
 
 static const char *const types[TYPES] = {"click", "view",   "purchase", "login",    "logout",
                                          "share", "search", "add_item", "checkout", "signup"};
@@ -71,7 +76,18 @@ static unsigned draw(uint64_t *random, unsigned below)
     return (unsigned)(*random >> 33) % below;
 }
 
-static struct bench *bench_create(unsigned users)
+/* Pages of this process that are in memory, as the system counts them. */
+static uint64_t resident_bytes(void)
+{
+    uint64_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%*u %" SCNu64, &pages) != 1)
+        fail("can't read /proc/self/statm");
+    fclose(file);
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static struct bench *bench_create(unsigned users, uint64_t max_memory_bytes)
 {
     struct bench *bench = calloc(1, sizeof *bench);
     if (bench == NULL)
@@ -82,7 +98,7 @@ static struct bench *bench_create(unsigned users)
     struct metrics_options options = {
         .clock = {.monotonic_ns = monotonic_ns, .wall_ms = wall_ms, .context = bench},
         .retention_s = RETENTION,
-        .max_memory_bytes = UINT64_C(8) << 30,
+        .max_memory_bytes = max_memory_bytes,
     };
     bench->metrics = metrics_create(&options);
     if (bench->metrics == NULL)
@@ -96,8 +112,8 @@ static void bench_free(struct bench *bench)
     free(bench);
 }
 
-/* Takes a batch of events in, within some seconds of now. */
-static uint64_t ingest(struct bench *bench, unsigned count)
+/* Makes a batch of events within some seconds of now. */
+static void make_batch(struct bench *bench, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
         int64_t late_ms = draw(&bench->random, 4) == 0 ? draw(&bench->random, 5000) : 0;
@@ -111,6 +127,11 @@ static uint64_t ingest(struct bench *bench, unsigned count)
             .timestamp = text_from(bench->timestamps[i]),
         };
     }
+}
+
+static uint64_t ingest(struct bench *bench, unsigned count)
+{
+    make_batch(bench, count);
     uint64_t begin = now_nanoseconds();
     metrics_ingest(bench->metrics, bench->events, count, bench->results);
     uint64_t took = now_nanoseconds() - begin;
@@ -262,7 +283,7 @@ static void measure_step_back(struct bench *bench)
 
 static void measure_few(unsigned users)
 {
-    struct bench *bench = bench_create(users);
+    struct bench *bench = bench_create(users, ENOUGH_BYTES);
     uint64_t build_ns;
     set_table(bench, 0, &build_ns);
     run(bench, RETENTION, FEW_EVENTS);
@@ -277,14 +298,17 @@ static double rate(const struct bench *bench)
 
 static void measure_many(unsigned users, uint64_t events)
 {
-    struct bench *bench = bench_create(users);
+    struct bench *bench = bench_create(users, ENOUGH_BYTES);
     uint64_t build_ns;
     set_table(bench, 0, &build_ns);
     uint64_t before = metrics_counts(bench->metrics).memory_bytes;
+    uint64_t resident_before = resident_bytes();
     run(bench, RETENTION, events);
     struct metrics_counts counts = metrics_counts(bench->metrics);
     printf("ingest_filling %.0f\n", rate(bench));
     printf("bytes_an_event %.1f\n", (double)(counts.memory_bytes - before) / (double)counts.events);
+    printf("resident_bytes_an_event %.1f\n",
+           (double)(resident_bytes() - resident_before) / (double)counts.events);
     printf("query_many_us %.2f\n", measure_queries(bench));
     bench->accepted = bench->ingest_ns = 0;
     run(bench, RETENTION / 10, events / 10);
@@ -292,6 +316,34 @@ static void measure_many(unsigned users, uint64_t events)
     uint64_t took = measure_swaps(bench, "swap", SWAPS, 0);
     measure_swaps(bench, "quiet", 0, took);
     measure_step_back(bench);
+    bench_free(bench);
+}
+
+/* Events come in until there is no memory for any. */
+static void measure_limit(unsigned users)
+{
+    struct bench *bench = bench_create(users, LIMIT_BYTES);
+    uint64_t build_ns, before = resident_bytes(), taken = 0;
+    set_table(bench, 0, &build_ns);
+    unsigned refused = 0;
+    for (unsigned second = 0; second < RETENTION / 2 && refused < BATCH; second++) {
+        atomic_fetch_add(&bench->wall_ms, 1000);
+        for (unsigned batch = 0; batch < 10 && refused < BATCH; batch++) {
+            make_batch(bench, BATCH);
+            metrics_ingest(bench->metrics, bench->events, BATCH, bench->results);
+            refused = 0;
+            for (unsigned i = 0; i < BATCH; i++)
+                refused += bench->results[i] == METRICS_FULL;
+            taken += BATCH - refused;
+        }
+    }
+    if (refused < BATCH)
+        fail("%" PRIu64 " events did not fill %d bytes", taken, (int)LIMIT_BYTES);
+    query(bench);
+    uint64_t counted = metrics_counts(bench->metrics).memory_bytes;
+    printf("limit_mb %d\nlimit_counted_mb %.4f\n", LIMIT_BYTES / MEGABYTE, (double)counted / MEGABYTE);
+    printf("limit_resident_mb %.4f\n", (double)(resident_bytes() - before) / MEGABYTE);
+    fprintf(stderr, "limit: %" PRIu64 " events\n", taken);
     bench_free(bench);
 }
 
@@ -304,6 +356,7 @@ int main(int argument_count, char **arguments)
     if (argument_count > 2)
         users = (unsigned)parse_number(arguments[2], "USERS", 1, 100000000);
     setvbuf(stdout, NULL, _IOLBF, 0);
+    measure_limit(users);
     measure_few(users);
     measure_many(users, events);
     return 0;
