@@ -1,6 +1,6 @@
 /* A limit on bytes that several modules share: who allocates, asks here.
  *
- * Counted is what the allocator takes for a block, its own word and the rounding included. Blocks from 64 KiB on come
+ * Counted is what the allocator takes for a block, its own word and the rounding included. Blocks from 16 KiB on come
  * from the system and go back to it: the allocator would keep them in a heap that small blocks then cut to pieces (ten
  * million events: 750 MB resident for 320 MB in use). The owner of the struct keeps
  * it until every block has been given back. No lock: the count is atomic, so blocks may be taken and given back by any
