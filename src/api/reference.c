@@ -231,7 +231,12 @@ static enum storage_result store_table(struct server *server, const struct updat
 static void replace_table(struct server *server, const struct update *update, struct reference *reference,
                           struct response *response)
 {
-    enum storage_result result;
+    enum storage_result result = STORAGE_AWAY;
+    /* Many would else wait for their turn to find that out. */
+    if (!storage_is_available(server->storage)) {
+        answer_database_error(response, result);
+        return;
+    }
     switch (metrics_prepare_reference(server->metrics, reference, clock_monotonic_ns() + TURN_NS)) {
     case METRICS_SET_STALE:
         response_error(response, 409, "Stale update: the table is of a later ts");
