@@ -1,6 +1,8 @@
 /* The metrics as the contract has them: which events are taken, in which second they count, what a window knows. */
 #include "metrics_kit.h"
 
+#include <pthread.h>
+
 #include <errno.h>
 
 enum { PLENTY = 64 * 1024 * 1024, RETENTION = 1800, SECOND = 1000 };
