@@ -83,8 +83,12 @@ static CURLUcode take_apart(CURLU *parts, const char *url, struct base_url *base
 int base_url_read(struct base_url *base, const char *url, char reason[static UPSTREAM_REASON_BYTES])
 {
     *base = (struct base_url){.text = NULL};
-    bool is_web = strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
-    if (!is_web || strlen(url) >= UPSTREAM_URL_BYTES || strpbrk(url, "?#\\ ") != NULL)
+    const char *authority = strncasecmp(url, "http://", 7) == 0    ? url + 7
+                            : strncasecmp(url, "https://", 8) == 0 ? url + 8
+                                                                   : NULL;
+    /* libcurl would overlook a third slash. */
+    if (authority == NULL || authority[0] == '/' || strlen(url) >= UPSTREAM_URL_BYTES ||
+        strpbrk(url, "?#\\ ") != NULL)
         return refuse(url, reason);
     CURLU *parts = curl_url();
     if (parts == NULL)

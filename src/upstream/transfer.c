@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
     POSTS_SENT_MOST = 1,
@@ -33,13 +34,18 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *context)
 static size_t take_head(char *bytes, size_t size, size_t count, void *context)
 {
     struct transfer *transfer = context;
-    (void)bytes;
-    size_t length = size * count;
+    struct text line = {.bytes = bytes, .length = size * count};
+    size_t length = line.length;
     if (length > UPSTREAM_HEAD_BYTES - transfer->head_bytes) {
         transfer->too_large = true;
         return CURL_WRITEFUNC_ERROR;
     }
     transfer->head_bytes += length;
+    /* A connection that ends within a head is the end of a good answer to libcurl. */
+    if (length >= 5 && memcmp(bytes, "HTTP/", 5) == 0)
+        transfer->head_ended = false;
+    else if (text_equals(line, TEXT("\r\n")) || text_equals(line, TEXT("\n")))
+        transfer->head_ended = true;
     return length;
 }
 
@@ -197,8 +203,9 @@ void transfer_free(struct transfer *transfer)
 
 /* --- running --- */
 
-static const char *reason_of(const struct transfer *transfer, CURLcode code)
+static const char *reason_of(const struct transfer *transfer, CURLcode code, unsigned status)
 {
+    bool has_begun = status >= 200; /* a 1xx is no answer */
     if (transfer->sent_again)
         return "the connection was lost before an answer";
     if (transfer->too_large)
@@ -213,7 +220,7 @@ static const char *reason_of(const struct transfer *transfer, CURLcode code)
     case CURLE_GOT_NOTHING:
     case CURLE_SEND_ERROR:
     case CURLE_RECV_ERROR:
-        return "the connection was lost before an answer";
+        return has_begun ? "its answer broke off" : "the connection was lost before an answer";
     case CURLE_PARTIAL_FILE:
         return "its answer broke off";
     case CURLE_FILESIZE_EXCEEDED:
@@ -239,9 +246,12 @@ static enum transfer_result judge_end(const struct transfer *transfer, CURLcode 
         return TRANSFER_NO_MEMORY;
     if (code == CURLE_ABORTED_BY_CALLBACK && !transfer->sent_again)
         return TRANSFER_STOPPED;
-    if (code == CURLE_OK && answer->status >= 200 && answer->status <= 599)
+    bool is_http = answer->status >= 200 && answer->status <= 599;
+    if (code == CURLE_OK && is_http && transfer->head_ended)
         return TRANSFER_ANSWERED;
-    const char *reason = code == CURLE_OK ? "its answer is no HTTP" : reason_of(transfer, code);
+    const char *reason = code != CURLE_OK ? reason_of(transfer, code, answer->status)
+                         : is_http        ? "its answer broke off"
+                                          : "its answer is no HTTP";
     snprintf(answer->reason, sizeof answer->reason, "%s", reason);
     return TRANSFER_FAILED;
 }
@@ -260,6 +270,7 @@ enum transfer_result transfer_run(struct transfer *transfer, const struct transf
     transfer->body = &answer->body;
     transfer->max_bytes = request->max_bytes;
     transfer->head_bytes = 0;
+    transfer->head_ended = false;
     transfer->requests_left = request->is_post ? POSTS_SENT_MOST : GETS_SENT_MOST;
     transfer->sent_again = false;
     transfer->too_large = false;

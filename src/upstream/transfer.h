@@ -45,6 +45,7 @@ struct transfer {
     struct buffer *body;
     size_t max_bytes;
     size_t head_bytes;
+    bool head_ended;        /* the last head that began has come in whole */
     unsigned requests_left; /* that may yet be sent */
     bool sent_again;        /* libcurl wanted to, and was not allowed to */
     bool too_large;
