@@ -51,8 +51,8 @@ C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 QUEUE_HEADER = $(shell $(CC) -E -M -include sys/queue.h -x c /dev/null | grep -o '/[^ ]*/sys/queue.h')
 
 BUILD_PACKAGES := gcc libc6-dev libhttp-parser-dev libyajl-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev ca-certificates
-# A server for the tests to start by themselves, and a client of the browsers' kind.
-TEST_PACKAGES := libcmocka-dev postgresql nodejs node-eventsource
+# Servers for the tests to start by themselves, and a client of the browsers' kind.
+TEST_PACKAGES := libcmocka-dev postgresql nodejs node-eventsource openssl
 ifneq ($(CC),gcc)
 BUILD_PACKAGES += $(CC) libclang-rt-dev llvm
 endif

@@ -28,7 +28,8 @@
  * Decisions
  *   Proxies: http_proxy and the like in the environment are ignored; a call that is meant for an internal service shall
  *     not silently go elsewhere.
- *   TLS: 1.2 or later; certificates and names are verified against the system's store (package ca-certificates).
+ *   TLS: 1.2 or later; certificates and names are verified against the system's store (package ca-certificates), or
+ *     the file that the options name.
  *   Credentials: user:password in the URL are sent as Basic authentication (RFC 7617) and never shown or logged.
  *   Nothing else is taken from the environment: no .netrc, no cookies, no HSTS or Alt-Svc caches. Compressed answers are
  *     not asked for, and not unpacked.
@@ -70,17 +71,18 @@ enum {
 };
 
 struct upstream_options {
-    const char *url;               /* http://[USER:PASSWORD@]HOST[:PORT][/PATH], or https */
-    int64_t call_ns;               /* the time of one call in all; 1 ms to an hour */
-    size_t max_post_bytes;         /* the largest body of an answer to a POST */
-    size_t max_get_bytes;          /* and to a GET */
-    unsigned most_calls;           /* 1 to 10,000 */
+    const char *url;         /* http://[USER:PASSWORD@]HOST[:PORT][/PATH], or https */
+    const char *authorities; /* a PEM file of certificate authorities instead of the system's; NULL: those */
+    int64_t call_ns;         /* the time of one call in all; 1 ms to an hour */
+    size_t max_post_bytes;   /* the largest body of an answer to a POST */
+    size_t max_get_bytes;    /* and to a GET */
+    unsigned most_calls;     /* 1 to 10,000 */
     struct breaker_config breaker; /* `changed` is not used */
     struct clock clock;            /* for the breaker; the time of a call is real time */
     const struct log *log;         /* lives as long as the upstream */
 };
 
-/* All but url and log: 5 s; 1 MiB and 64 MiB; 16 calls; breaker_defaults; clock_system. */
+/* All but url and log: the system's authorities; 5 s; 1 MiB and 64 MiB; 16 calls; breaker_defaults; clock_system. */
 struct upstream_options upstream_defaults(void);
 
 enum upstream_result {

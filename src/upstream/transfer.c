@@ -86,15 +86,21 @@ static struct curl_slist *make_fields(const char *const *fields)
     return list;
 }
 
-int transfer_setup_make(struct transfer_setup *setup)
+int transfer_setup_make(struct transfer_setup *setup, const struct upstream_options *options,
+                        const atomic_bool *stopping)
 {
     /* "Expect:" without a value keeps libcurl from asking for 100 Continue before large bodies. */
     static const char *const post[] = {"Content-Type: application/json", "Accept: application/json",
                                        "Expect:", NULL};
     static const char *const get[] = {"Accept: application/json", NULL};
+    setup->call_ns = options->call_ns;
+    setup->stopping = stopping;
     setup->post_fields = make_fields(post);
     setup->get_fields = make_fields(get);
-    return setup->post_fields == NULL || setup->get_fields == NULL ? -1 : 0;
+    setup->authorities = options->authorities == NULL ? NULL : strdup(options->authorities);
+    bool complete = setup->post_fields != NULL && setup->get_fields != NULL &&
+                    (setup->authorities != NULL || options->authorities == NULL);
+    return complete ? 0 : -1;
 }
 
 void transfer_setup_free(struct transfer_setup *setup)
@@ -103,6 +109,8 @@ void transfer_setup_free(struct transfer_setup *setup)
     curl_slist_free_all(setup->get_fields);
     setup->post_fields = NULL;
     setup->get_fields = NULL;
+    free(setup->authorities);
+    setup->authorities = NULL;
     base_url_free(&setup->base);
 }
 
@@ -127,6 +135,8 @@ static CURLcode set_bounds(CURL *easy, const struct transfer_setup *setup)
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (setup->authorities != NULL)
+        SET(CURLOPT_CAINFO, setup->authorities);
     SET(CURLOPT_TIMEOUT_MS, (long)(setup->call_ns / CLOCK_NS_PER_MS));
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_QUICK_EXIT, 1L);
@@ -205,7 +215,7 @@ void transfer_free(struct transfer *transfer)
 
 static const char *reason_of(const struct transfer *transfer, CURLcode code, unsigned status)
 {
-    bool has_begun = status >= 200; /* a 1xx is no answer */
+    bool has_begun = status != 0;
     if (transfer->sent_again)
         return "the connection was lost before an answer";
     if (transfer->too_large)
@@ -240,13 +250,13 @@ static enum transfer_result judge_end(const struct transfer *transfer, CURLcode 
                                       struct upstream_answer *answer)
 {
     long status = 0;
-    if (curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status > 0)
+    if (curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK && status >= 200)
         answer->status = (unsigned)status;
     if (transfer->no_memory || code == CURLE_OUT_OF_MEMORY)
         return TRANSFER_NO_MEMORY;
     if (code == CURLE_ABORTED_BY_CALLBACK && !transfer->sent_again)
         return TRANSFER_STOPPED;
-    bool is_http = answer->status >= 200 && answer->status <= 599;
+    bool is_http = answer->status >= 200 && answer->status <= 599; /* else 0: a 1xx is no answer */
     if (code == CURLE_OK && is_http && transfer->head_ended)
         return TRANSFER_ANSWERED;
     const char *reason = code != CURLE_OK ? reason_of(transfer, code, answer->status)

@@ -19,6 +19,7 @@ struct transfer_setup {
     struct base_url base;
     struct curl_slist *post_fields;
     struct curl_slist *get_fields;
+    char *authorities; /* NULL: the system's */
     int64_t call_ns;
     const atomic_bool *stopping; /* set: transfers under way end */
 };
@@ -53,8 +54,9 @@ struct transfer {
     char error[CURL_ERROR_SIZE];
 };
 
-/* Returns 0, or -1 without memory. transfer_setup_free ends it in both cases. */
-int transfer_setup_make(struct transfer_setup *setup);
+/* Makes all but the base URL of it. Returns 0, or -1 without memory. transfer_setup_free ends it in both cases. */
+int transfer_setup_make(struct transfer_setup *setup, const struct upstream_options *options,
+                        const atomic_bool *stopping);
 void transfer_setup_free(struct transfer_setup *setup);
 
 /* Returns NULL with errno: ENOMEM, or ENOSYS when this libcurl does not know what is needed of it. */

@@ -88,14 +88,16 @@ static int prepare(struct upstream *upstream, char reason[static UPSTREAM_REASON
     config.changed_context = upstream;
     struct transfer *first = NULL;
     upstream->breaker = breaker_create(&config);
-    if (upstream->breaker != NULL && transfer_setup_make(&upstream->setup) == 0)
+    if (upstream->breaker != NULL &&
+        transfer_setup_make(&upstream->setup, &upstream->options, &upstream->stopping) == 0)
         first = transfer_create(&upstream->setup);
     if (first == NULL) {
         snprintf(reason, UPSTREAM_REASON_BYTES, "the upstream's client can't be made: %s", strerror(errno));
         return -1;
     }
     SLIST_INSERT_HEAD(&upstream->idle, first, link);
-    upstream->options.url = NULL; /* read; the caller's */
+    upstream->options.url = NULL; /* these two were the caller's, and are copied */
+    upstream->options.authorities = NULL;
     return 0;
 }
 
@@ -111,8 +113,6 @@ struct upstream *upstream_create(const struct upstream_options *options,
         return NULL;
     }
     upstream->options = *options;
-    upstream->setup.call_ns = options->call_ns;
-    upstream->setup.stopping = &upstream->stopping;
     SLIST_INIT(&upstream->idle);
     pthread_mutex_init(&upstream->mutex, NULL);
     if (prepare(upstream, reason) != 0) {
