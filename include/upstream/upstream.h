@@ -14,14 +14,16 @@
  *   for the breaker. No connection, time-out, 1xx without an answer, 3xx (redirects are not followed), 5xx, an answer that
  *   breaks off, is no HTTP, is too large (head: UPSTREAM_HEAD_BYTES; body: the options) or that the judge finds bad: a
  *   failure. A call that was stopped, ran out of memory or found no room says nothing.
+ *   An answer with neither Content-Length nor chunks ends with its connection (RFC 9112 section 6.3), so that only the
+ *   judge can tell whether it is whole.
  *
  * One call is one request
- *   libcurl sends a request again by itself in some cases: when a connection that it had kept turns out dead before the
- *   first byte of the answer (lib/transfer.c, Curl_retry_request), at a 417, for some ways of authentication, over HTTP/2.
- *   A POST that the upstream has acted on must not come twice. All of these go back through libcurl's state DO
- *   (lib/multi.c, MSTATE_DO), which calls CURLOPT_PREREQFUNCTION right before each request that is sent, the first one
- *   too: that callback lets one request through and aborts the call at the second. So a POST that got no answer may or
- *   may not have been acted on, but it has been sent once at most. A GET is let through twice, on a new connection.
+ *   libcurl (this is about 7.88.1) sends a request again by itself in some cases: when a connection that it had kept
+ *   turns out dead before the first byte of the answer (lib/transfer.c, Curl_retry_request), at a 417, for some ways of
+ *   authentication, over HTTP/2. A POST that the upstream has acted on must not come twice. All of these go back through
+ *   libcurl's state DO (lib/multi.c, MSTATE_DO), which calls CURLOPT_PREREQFUNCTION right before each request that is
+ *   sent, the first one too: that callback lets one request through and aborts the call at the second. So a POST that
+ *   got no answer may or may not have been acted on, but it has been sent once at most. A GET is let through twice.
  *   Beside that: HTTP/1.1 only, no `Expect: 100-continue`, Basic authentication only (sent with the first request), and
  *   connections idle for 2 s or more are not used again, as servers tend to close them just then.
  *
@@ -31,18 +33,18 @@
  *   TLS: 1.2 or later; certificates and names are verified against the system's store (package ca-certificates), or
  *     the file that the options name.
  *   Credentials: user:password in the URL are sent as Basic authentication (RFC 7617) and never shown or logged.
- *   Nothing else is taken from the environment: no .netrc, no cookies, no HSTS or Alt-Svc caches. Compressed answers are
- *     not asked for, and not unpacked.
+ *   Off: .netrc, cookies, caches for HSTS and Alt-Svc. Compressed answers are not asked for, and not unpacked.
  *   Names: Debian's libcurl looks names up in a thread (glibc's getaddrinfo). A call whose time runs out meanwhile leaves
  *     that thread behind (CURLOPT_QUICK_EXIT; without it libcurl would wait for it, however long), to end when glibc gives
- *     up; addresses are remembered for 5 s. A libcurl that looks names up in the caller's thread is refused.
+ *     up (resolv.conf's time-out times its attempts); the breaker sees to it that there are few. Addresses are remembered
+ *     for 5 s. A libcurl that looks names up in the caller's thread is refused.
  *
  * Who owns what
- *   The upstream owns its breaker and its easy handles: one for each call that was ever under way at once, made when first
- *   needed, each with at most one kept connection, and used by one call at a time; the handle used last is taken first. An answer is
- *   the caller's, who frees it. libcurl's global state is counted by libcurl: upstream_create enters it
+ *   The upstream owns its breaker and its easy handles: as many as calls were ever under way at once, made when first
+ *   needed, each with at most one kept connection and used by one call at a time; the one used last is taken first.
+ *   An answer is the caller's, who frees it. libcurl's global state is counted by libcurl: upstream_create enters it
  *   (curl_global_init, thread-safe from 7.84 on, which is checked), upstream_free leaves it.
- *   The process must ignore SIGPIPE.
+ *   The process must ignore SIGPIPE. A call takes 15 KB of stack, TLS included.
  *
  * Locks: upstream->mutex guards the list of idle handles and their number; a leaf, held for a few instructions. The
  *   breaker has its own, also a leaf. No lock is held while a call is made, judged or logged.
@@ -65,9 +67,8 @@ struct upstream;
 
 enum {
     UPSTREAM_REASON_BYTES = 256,
-    UPSTREAM_URL_BYTES = 2048, /* the longest base URL, its NUL included */
-    UPSTREAM_HEAD_BYTES =
-        64 * 1024, /* the longest head of an answer: status line and fields, 1xx and trailers too */
+    UPSTREAM_URL_BYTES = 2048,       /* the longest base URL, its NUL included */
+    UPSTREAM_HEAD_BYTES = 64 * 1024, /* the longest head of an answer, 1xx and trailers too */
 };
 
 struct upstream_options {
