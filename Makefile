@@ -15,7 +15,7 @@ ARGS ?=
 CPPFLAGS := -D_GNU_SOURCE -Iinclude -Isrc -isystem /usr/include/postgresql
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Werror
 CFLAGS ?= -O2 -g
-LIBRARIES := -lhttp_parser -lyajl -lsqlite3 -lpq
+LIBRARIES := -lhttp_parser -lyajl -lsqlite3 -lpq -lcurl
 
 OUT := build
 ifneq ($(CC),gcc)
@@ -50,9 +50,9 @@ C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 # cppcheck reads no system headers, but must know these macros.
 QUEUE_HEADER = $(shell $(CC) -E -M -include sys/queue.h -x c /dev/null | grep -o '/[^ ]*/sys/queue.h')
 
-BUILD_PACKAGES := gcc libc6-dev libhttp-parser-dev libyajl-dev libsqlite3-dev libpq-dev
-# A server for the tests to start by themselves, and a client of the browsers' kind.
-TEST_PACKAGES := libcmocka-dev postgresql nodejs node-eventsource
+BUILD_PACKAGES := gcc libc6-dev libhttp-parser-dev libyajl-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev ca-certificates
+# Servers for the tests to start by themselves, and a client of the browsers' kind.
+TEST_PACKAGES := libcmocka-dev postgresql nodejs node-eventsource openssl
 ifneq ($(CC),gcc)
 BUILD_PACKAGES += $(CC) libclang-rt-dev llvm
 endif
