@@ -8,8 +8,8 @@
  *   One writer thread takes all writes that are queued, runs them as one transaction (a batch) and tells each that it
  *   is settled; a write that was told STORAGE_OK is durable (SQLite: WAL with synchronous=FULL; PostgreSQL:
  *   synchronous_commit=on). So the more callers wait, the more share the price of one commit.
- *   A batch ends before it has more than 8 MB of payloads, which a purge counts for, too (a larger write goes alone), so
- *   that no transaction gets long.
+ *   A batch ends before it has more than 8 MB of payloads, which a purge counts for, too, and the lists that are merged
+ *   (a larger write goes alone), so that no transaction gets long.
  *   A write is a struct on the heap, embedded in the caller's own. It belongs to the storage from storage_write on;
  *   when that returns anything but STORAGE_UNKNOWN, it is the caller's again. For STORAGE_UNKNOWN it stays with the
  *   storage, which goes on to find the outcome out, calls `settled` with `abandoned`, and thereby gives it away: the
@@ -31,6 +31,12 @@
  *   generation, which the one who stores the table draws at random (1 to 2^63 - 1: several servers may be at it); then
  *   one write makes that generation the current one. That its pieces are all there is for the one who switches to see to.
  *   The pieces of tables that were replaced, or never finished, stay until they are purged, some at a time.
+ *
+ * Planned events
+ *   What users have planned (published events are something else): each has an id, a text, and a position, which rises in
+ *   the order in which they were added and became visible, as the ids of published events do, but may leave gaps. Every
+ *   event's user is in the table of users. They are added here, or come from the upstream, whose lists are merged: what
+ *   the upstream says replaces what it said before, and never what was added here alone.
  *
  * A connection that breaks while a commit is under way (PostgreSQL)
  *   Each batch inserts an id of its own, unique, into a table in its transaction. To find out what became of it, the
@@ -129,9 +135,40 @@ enum storage_write_kind {
      * stored before created_ms, but never the current table's; at most STORAGE_PURGE_PIECES, so it is repeated until
      * `purged` is 0. */
     STORAGE_REFERENCE_PURGE,
+
+    /* user, name, details, event_id, spare_id: adds a planned event, and its user unless it is there; `id` is filled with
+     * its position. Without an event_id its id is the position in decimal, or spare_id where another event has that
+     * already: then `spare_used` is set. The spare_id must be unlike any other. With an event_id, which the upstream gave
+     * it, it is stored under that; when an event with that id is there already, nothing changes, and `id` is its
+     * position. */
+    STORAGE_ADD_EVENT,
+    /* users, count: adds those who are not there and replaces attributes that differ. Of users with the same id the last
+     * one counts. */
+    STORAGE_MERGE_USERS,
+    /* events, count (their positions do not count): adds those from the upstream that are not there, in their order, with
+     * their users; replaces name, user and details where they differ, unless the event was added here alone. Of events
+     * with the same id the last one counts, at the place of the first. */
+    STORAGE_MERGE_EVENTS,
 };
 
-enum { STORAGE_PURGE_PIECES = 16 };
+enum {
+    STORAGE_PURGE_PIECES = 16,
+    STORAGE_MERGE_MAX = 500, /* users or events of one write */
+    STORAGE_NAMED_MAX = 256, /* users that are asked for by name at once */
+};
+
+struct storage_planned_user {
+    struct text id;
+    struct text attributes; /* a JSON object; empty: none */
+};
+
+struct storage_planned_event {
+    uint64_t position;
+    struct text id;
+    struct text name;
+    struct text user;
+    struct text details; /* JSON; empty: none */
+};
 
 enum storage_write_state {
     STORAGE_WRITE_QUEUED,   /* to _TAKEN, or back to the caller when its deadline passes */
@@ -149,11 +186,20 @@ struct storage_write {
     struct text payload; /* compact JSON, or a piece */
     int64_t created_ms;  /* since 1970, UTC; any, also before */
     uint64_t generation;
-    uint32_t number; /* of a piece, counted from 0; or of pieces */
+    uint32_t number;      /* of a piece, counted from 0; or of pieces */
+    struct text event_id; /* of a planned event; empty: none */
+    struct text spare_id;
+    struct text name;
+    struct text details; /* JSON; empty: none */
+    /* What they name too must live as long as the write. */
+    const struct storage_planned_user *users;
+    const struct storage_planned_event *events;
+    size_t count;
     /* See above; may be NULL, and then an abandoned write is freed with free(). */
     void (*settled)(struct storage_write *write, enum storage_result result, bool abandoned);
     /* Filled by the engine. */
     uint64_t id;
+    bool spare_used; /* counts for STORAGE_OK, as `id` does */
     /* How many pieces it has deleted. Counts for STORAGE_OK only; it may be 0 all the same when the connection was lost in
      * the commit, and that this had succeeded was found out later: what is left goes with a later purge. */
     uint32_t purged;
@@ -232,5 +278,56 @@ enum storage_result storage_reference(struct storage *storage, struct storage_re
 enum storage_result storage_reference_piece(struct storage *storage, uint64_t generation, uint32_t number,
                                             void (*visit)(void *context, struct text content), void *context,
                                             bool *found, int64_t deadline_at);
+
+/* --- planned events --- */
+
+/* Which events: those of `user` (empty: of all) behind the position `after`; as struct storage_range otherwise, with the
+ * bytes of names and details. */
+struct storage_planned_range {
+    struct text user;
+    uint64_t after;
+    size_t limit;
+    uint64_t most_bytes;
+};
+
+/* Calls `visit` for each planned event in the order of their positions, until it returns false. As storage_events
+ * otherwise, here and below. */
+enum storage_result storage_planned_events(struct storage *storage, const struct storage_planned_range *range,
+                                           bool (*visit)(void *context,
+                                                         const struct storage_planned_event *event),
+                                           void *context, int64_t deadline_at);
+
+/* Where the event is; `*found` tells, for STORAGE_OK, whether there is one. */
+enum storage_result storage_planned_position(struct storage *storage, struct text event_id,
+                                             uint64_t *position, bool *found, int64_t deadline_at);
+
+/* Calls `visit` for each of the users (at most STORAGE_NAMED_MAX) who is there, with its place among them, in any order. */
+enum storage_result
+storage_planned_users_named(struct storage *storage, const struct text *users, size_t count,
+                            void (*visit)(void *context, size_t index, struct text attributes), void *context,
+                            int64_t deadline_at);
+
+/* Calls `visit` for each user behind the id `after` (empty: all) in byte order of ids, until it returns false; at most
+ * `limit`, and none behind the one with which their attributes reach `most_bytes` (0: no bound). */
+enum storage_result
+storage_planned_users(struct storage *storage, struct text after, size_t limit, uint64_t most_bytes,
+                      bool (*visit)(void *context, const struct storage_planned_user *user), void *context,
+                      int64_t deadline_at);
+
+/* Which ids: of the events of users[first_user] behind the position `after`, then of all those of users[first_user + 1]
+ * and so on; the first `limit`. The users are distinct. */
+struct storage_event_ids_range {
+    const struct text *users;
+    size_t user_count;
+    size_t first_user;
+    uint64_t after;
+    size_t limit;
+};
+
+/* Calls `visit` for each id, in the order of the users, then of the positions, until it returns false. */
+enum storage_result
+storage_planned_event_ids(struct storage *storage, const struct storage_event_ids_range *range,
+                          bool (*visit)(void *context, size_t index, uint64_t position, struct text id),
+                          void *context, int64_t deadline_at);
 
 #endif

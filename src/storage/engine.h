@@ -10,7 +10,7 @@
 
 STAILQ_HEAD(storage_write_list, storage_write);
 
-enum { STORAGE_SCHEMA_VERSION = 2 };
+enum { STORAGE_SCHEMA_VERSION = 3 };
 
 struct storage_engine {
     const char *name;
@@ -22,8 +22,8 @@ struct storage_engine {
     /* Whether the last word from the database was a good one. */
     bool (*is_available)(void *state);
 
-    /* Runs all writes of the list, in their order, in one durable transaction, and fills the ids of the published ones
-     * and what purges deleted.
+    /* Runs all writes of the list, in their order, in one durable transaction, and fills the ids of the published
+     * and the added ones, which spare ids were used, and what purges deleted.
      * STORAGE_OK: all are durable. STORAGE_AWAY, _NO_MEMORY: none is, and none will be.
      * STORAGE_UNKNOWN: nobody knows yet. The list then must be given to `resolve`, and to nothing else, before the next
      * commit. */
@@ -44,9 +44,33 @@ struct storage_engine {
     enum storage_result (*reference_piece)(void *state, uint64_t generation, uint32_t number,
                                            void (*visit)(void *context, struct text content), void *context,
                                            bool *found, int64_t deadline_at);
+    enum storage_result (*planned_events)(void *state, const struct storage_planned_range *range,
+                                          bool (*visit)(void *context,
+                                                        const struct storage_planned_event *event),
+                                          void *context, int64_t deadline_at);
+    enum storage_result (*planned_position)(void *state, struct text event_id, uint64_t *position,
+                                            bool *found, int64_t deadline_at);
+    enum storage_result (*planned_users_named)(void *state, const struct text *users, size_t count,
+                                               void (*visit)(void *context, size_t index,
+                                                             struct text attributes),
+                                               void *context, int64_t deadline_at);
+    enum storage_result (*planned_users)(void *state, struct text after, size_t limit, uint64_t most_bytes,
+                                         bool (*visit)(void *context,
+                                                       const struct storage_planned_user *user),
+                                         void *context, int64_t deadline_at);
+    enum storage_result (*planned_event_ids)(void *state, const struct storage_event_ids_range *range,
+                                             bool (*visit)(void *context, size_t index, uint64_t position,
+                                                           struct text id),
+                                             void *context, int64_t deadline_at);
 };
 
 extern const struct storage_engine storage_sqlite;
 extern const struct storage_engine storage_postgresql;
+
+/* --- merge.c --- */
+
+/* Of the users or events of a merge, the last one of each id, in the order in which the ids come first: fills `order` with
+ * their places and returns how many they are. */
+size_t storage_merge_order(const struct storage_write *write, size_t order[static STORAGE_MERGE_MAX]);
 
 #endif

@@ -174,4 +174,9 @@ const struct storage_engine storage_postgresql = {
     .subscriptions = postgresql_subscriptions,
     .reference = postgresql_reference,
     .reference_piece = postgresql_reference_piece,
+    .planned_events = postgresql_planned_events,
+    .planned_position = postgresql_planned_position,
+    .planned_users_named = postgresql_planned_users_named,
+    .planned_users = postgresql_planned_users,
+    .planned_event_ids = postgresql_planned_event_ids,
 };

@@ -51,7 +51,8 @@ static void remember_stored(struct postgresql_writer *writer, const char id[stat
 
 /* Leaves a tombstone where the batch has left no row, and reads what is there then. STORAGE_UNKNOWN with a good link:
  * the lost transaction still holds the key, or the server could not write. */
-static enum storage_result ask_outcome(struct postgresql_link *link, const char *id, int64_t deadline_at,
+static enum storage_result ask_outcome(struct postgresql_link *link, const char *id,
+                                       const struct storage_write_list *writes, int64_t deadline_at,
                                        uint64_t *last_id, bool *link_is_good)
 {
     const struct postgresql_parameter parameter = {.value = id};
@@ -73,6 +74,9 @@ static enum storage_result ask_outcome(struct postgresql_link *link, const char 
         *link_is_good = false;
     }
     PQclear(result);
+    /* An outcome without the ids is none yet. */
+    if (outcome == STORAGE_OK && !postgresql_ask_added(link, id, writes, deadline_at, link_is_good))
+        outcome = STORAGE_UNKNOWN;
     return outcome;
 }
 
@@ -86,7 +90,7 @@ enum storage_result postgresql_resolve(void *state, const struct storage_write_l
         uint64_t last_id = 0;
         bool link_is_good;
         enum storage_result outcome =
-            ask_outcome(link, writer->open_id, deadline_at, &last_id, &link_is_good);
+            ask_outcome(link, writer->open_id, writes, deadline_at, &last_id, &link_is_good);
         postgresql_links_give_back(postgresql, link, link_is_good);
         if (outcome == STORAGE_OK) {
             fill_ids(writes, last_id);
@@ -133,7 +137,8 @@ enum storage_result postgresql_commit(void *state, const struct storage_write_li
 {
     struct postgresql *postgresql = state;
     struct postgresql_writer *writer = &postgresql->writer;
-    struct postgresql_batch batch = {.published = count_published(writes)};
+    struct postgresql_batch batch = {.published = count_published(writes),
+                                     .added = postgresql_count_added(writes)};
     bool again = true;
     for (int i = 0; i < ATTEMPTS_MAX && again; i++) {
         if (draw_batch_id(batch.id) != 0)

@@ -10,7 +10,9 @@
  *
  * Ids
  *   The first statement of every write transaction updates the one row of event_counter, also when it draws no ids: so
- *   write transactions come one after the other, ids become visible in their order, and no two can deadlock.
+ *   write transactions come one after the other, ids become visible in their order, and no two can deadlock. The positions
+ *   of planned events come from that row, too: with that first statement for the events that are added, so that they are
+ *   known from the batch's row; for those that are merged when it is known how many are new.
  *
  * The outcome of a transaction whose connection was lost
  *   Each inserts a batch id of its own into write_batches. While COMMIT has not been sent, nothing can have been
@@ -42,6 +44,7 @@
 enum {
     POSTGRESQL_READER_LINKS = 4,
     POSTGRESQL_LINKS = 1 + POSTGRESQL_READER_LINKS,
+    POSTGRESQL_NUMBER_BYTES = 24,
     POSTGRESQL_BATCH_ID_BYTES = 2 * 16 + 1, /* 128 random bits as hexadecimal digits, and a NUL */
 };
 
@@ -211,14 +214,27 @@ struct postgresql_batch {
     char id[POSTGRESQL_BATCH_ID_BYTES];
     const char *settled_id; /* of a batch whose row may go; NULL for none */
     size_t published;       /* how many of the writes */
+    size_t added;           /* how many of them add planned events */
     uint64_t last_id;       /* of the published ones, for POSTGRESQL_STORED */
 };
 
-/* Runs the transaction on the link; for POSTGRESQL_STORED it has filled `purged` of the purges. `*link_is_good` tells
- * whether that can be used again. */
+/* Runs the transaction on the link; for POSTGRESQL_STORED it has filled `purged` of the purges, and the ids of added planned
+ * events. `*link_is_good` tells whether that can be used again. */
 enum postgresql_attempt postgresql_run_batch(struct postgresql_link *link, struct postgresql_batch *batch,
                                              const struct storage_write_list *writes, int64_t deadline_at,
                                              bool *link_is_good);
+
+/* A parameter that is a number, kept in `storage`. */
+struct postgresql_parameter postgresql_number(int64_t number, char storage[static POSTGRESQL_NUMBER_BYTES]);
+
+/* --- postgresql_planned_write.c --- */
+
+size_t postgresql_count_added(const struct storage_write_list *writes);
+
+/* Asks for the ids of the planned events that a batch has added, when it is known to have committed, and fills them.
+ * Returns false when they are not known; `*link_is_good` as above. */
+bool postgresql_ask_added(struct postgresql_link *link, const char *batch_id,
+                          const struct storage_write_list *writes, int64_t deadline_at, bool *link_is_good);
 
 /* --- postgresql_commit.c --- */
 
@@ -236,6 +252,16 @@ enum storage_result postgresql_resolve(void *state, const struct storage_write_l
 
 /* --- postgresql_read.c --- */
 
+/* Runs a query. For STORAGE_OK, `*result` has the rows. */
+enum storage_result postgresql_query(struct postgresql *postgresql, const char *statement,
+                                     const struct postgresql_parameter *parameters, size_t count,
+                                     int64_t deadline_at, PGresult **result);
+
+/* A number of the caller's: no id is above INT64_MAX. */
+struct postgresql_parameter postgresql_bound(uint64_t number, char storage[static POSTGRESQL_NUMBER_BYTES]);
+
+struct text postgresql_field(const PGresult *result, int row, int column);
+
 enum storage_result postgresql_events(void *state, const struct storage_range *range,
                                       bool (*visit)(void *context, const struct storage_event *event),
                                       void *context, int64_t deadline_at);
@@ -248,6 +274,27 @@ enum storage_result postgresql_reference(void *state, struct storage_reference *
 enum storage_result postgresql_reference_piece(void *state, uint64_t generation, uint32_t number,
                                                void (*visit)(void *context, struct text content),
                                                void *context, bool *found, int64_t deadline_at);
+
+/* --- postgresql_planned_read.c --- */
+
+enum storage_result postgresql_planned_events(void *state, const struct storage_planned_range *range,
+                                              bool (*visit)(void *context,
+                                                            const struct storage_planned_event *event),
+                                              void *context, int64_t deadline_at);
+enum storage_result postgresql_planned_position(void *state, struct text event_id, uint64_t *position,
+                                                bool *found, int64_t deadline_at);
+enum storage_result postgresql_planned_users_named(void *state, const struct text *users, size_t count,
+                                                   void (*visit)(void *context, size_t index,
+                                                                 struct text attributes),
+                                                   void *context, int64_t deadline_at);
+enum storage_result
+postgresql_planned_users(void *state, struct text after, size_t limit, uint64_t most_bytes,
+                         bool (*visit)(void *context, const struct storage_planned_user *user), void *context,
+                         int64_t deadline_at);
+enum storage_result postgresql_planned_event_ids(void *state, const struct storage_event_ids_range *range,
+                                                 bool (*visit)(void *context, size_t index, uint64_t position,
+                                                               struct text id),
+                                                 void *context, int64_t deadline_at);
 
 /* --- postgresql_listener.c --- */
 

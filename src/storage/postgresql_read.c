@@ -2,15 +2,13 @@
  * can be tried again without showing anything twice, and slow callers keep no connection. */
 #include "storage/postgresql_internal.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
-enum { NUMBER_BYTES = 24, EVENT_COLUMNS = 5, ATTEMPTS_MAX = 2 };
+enum { EVENT_COLUMNS = 5, ATTEMPTS_MAX = 2 };
 
-/* Runs a query. For STORAGE_OK, `*result` has the rows. */
-static enum storage_result query(struct postgresql *postgresql, const char *statement,
-                                 const struct postgresql_parameter *parameters, size_t count,
-                                 int64_t deadline_at, PGresult **result)
+enum storage_result postgresql_query(struct postgresql *postgresql, const char *statement,
+                                     const struct postgresql_parameter *parameters, size_t count,
+                                     int64_t deadline_at, PGresult **result)
 {
     enum postgresql_flow flow = POSTGRESQL_LOST;
     *result = NULL;
@@ -33,13 +31,12 @@ static enum storage_result query(struct postgresql *postgresql, const char *stat
     return STORAGE_AWAY;
 }
 
-static struct postgresql_parameter number_parameter(uint64_t number, char storage[static NUMBER_BYTES])
+struct postgresql_parameter postgresql_bound(uint64_t number, char storage[static POSTGRESQL_NUMBER_BYTES])
 {
-    snprintf(storage, NUMBER_BYTES, "%lld", number > INT64_MAX ? (long long)INT64_MAX : (long long)number);
-    return (struct postgresql_parameter){.value = storage};
+    return postgresql_number(number > INT64_MAX ? INT64_MAX : (int64_t)number, storage);
 }
 
-static struct text field(const PGresult *result, int row, int column)
+struct text postgresql_field(const PGresult *result, int row, int column)
 {
     return (struct text){.bytes = PQgetvalue(result, row, column),
                          .length = (size_t)PQgetlength(result, row, column)};
@@ -50,9 +47,9 @@ static struct storage_event event_of(const PGresult *result, int row)
     return (struct storage_event){
         .id = strtoull(PQgetvalue(result, row, 0), NULL, 10),
         .created_ms = strtoll(PQgetvalue(result, row, 1), NULL, 10),
-        .channel = field(result, row, 2),
-        .event_type = field(result, row, 3),
-        .payload = field(result, row, 4),
+        .channel = postgresql_field(result, row, 2),
+        .event_type = postgresql_field(result, row, 3),
+        .payload = postgresql_field(result, row, 4),
     };
 }
 
@@ -60,24 +57,24 @@ enum storage_result postgresql_events(void *state, const struct storage_range *r
                                       bool (*visit)(void *context, const struct storage_event *event),
                                       void *context, int64_t deadline_at)
 {
-    char numbers[4][NUMBER_BYTES];
+    char numbers[4][POSTGRESQL_NUMBER_BYTES];
     struct postgresql_array channels = {.bytes = BUFFER_EMPTY};
     postgresql_array_begin_texts(&channels);
     for (size_t i = 0; i < range->channel_count; i++)
         postgresql_array_add_text(&channels, range->channels[i]);
     const struct postgresql_parameter parameters[] = {
-        number_parameter(range->after, numbers[0]),
-        number_parameter(range->up_to, numbers[1]),
-        number_parameter(range->limit, numbers[2]),
-        number_parameter(range->most_bytes == 0 ? INT64_MAX : range->most_bytes, numbers[3]),
+        postgresql_bound(range->after, numbers[0]),
+        postgresql_bound(range->up_to, numbers[1]),
+        postgresql_bound(range->limit, numbers[2]),
+        postgresql_bound(range->most_bytes == 0 ? INT64_MAX : range->most_bytes, numbers[3]),
         postgresql_array_finish(&channels),
     };
     PGresult *rows = NULL;
     enum storage_result result = STORAGE_NO_MEMORY;
     if (!channels.bytes.failed)
         result = range->channel_count == 0
-                     ? query(state, "events", parameters, 4, deadline_at, &rows)
-                     : query(state, "events_of_channels", parameters, 5, deadline_at, &rows);
+                     ? postgresql_query(state, "events", parameters, 4, deadline_at, &rows)
+                     : postgresql_query(state, "events_of_channels", parameters, 5, deadline_at, &rows);
     postgresql_array_free(&channels);
     bool wanted = result == STORAGE_OK && PQnfields(rows) == EVENT_COLUMNS;
     for (int row = 0; wanted && row < PQntuples(rows); row++) {
@@ -91,7 +88,7 @@ enum storage_result postgresql_events(void *state, const struct storage_range *r
 enum storage_result postgresql_newest_id(void *state, uint64_t *id, int64_t deadline_at)
 {
     PGresult *rows;
-    enum storage_result result = query(state, "newest_id", NULL, 0, deadline_at, &rows);
+    enum storage_result result = postgresql_query(state, "newest_id", NULL, 0, deadline_at, &rows);
     if (result == STORAGE_OK && PQntuples(rows) == 1)
         *id = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
     else
@@ -107,10 +104,10 @@ enum storage_result postgresql_subscriptions(void *state, struct text user,
     const struct postgresql_parameter parameter = {.value = user.length == 0 ? "" : user.bytes,
                                                    .length = user.length};
     PGresult *rows;
-    enum storage_result result = query(state, "subscriptions", &parameter, 1, deadline_at, &rows);
+    enum storage_result result = postgresql_query(state, "subscriptions", &parameter, 1, deadline_at, &rows);
     bool wanted = result == STORAGE_OK;
     for (int row = 0; wanted && row < PQntuples(rows); row++)
-        wanted = visit(context, field(rows, row, 0));
+        wanted = visit(context, postgresql_field(rows, row, 0));
     PQclear(rows);
     return result;
 }
@@ -119,7 +116,7 @@ enum storage_result postgresql_reference(void *state, struct storage_reference *
                                          int64_t deadline_at)
 {
     PGresult *rows;
-    enum storage_result result = query(state, "reference", NULL, 0, deadline_at, &rows);
+    enum storage_result result = postgresql_query(state, "reference", NULL, 0, deadline_at, &rows);
     *reference = (struct storage_reference){.generation = 0};
     if (result == STORAGE_OK && PQntuples(rows) == 1) {
         reference->generation = strtoull(PQgetvalue(rows, 0, 0), NULL, 10);
@@ -134,16 +131,17 @@ enum storage_result postgresql_reference_piece(void *state, uint64_t generation,
                                                void (*visit)(void *context, struct text content),
                                                void *context, bool *found, int64_t deadline_at)
 {
-    char numbers[2][NUMBER_BYTES];
+    char numbers[2][POSTGRESQL_NUMBER_BYTES];
     const struct postgresql_parameter parameters[] = {
-        number_parameter(generation, numbers[0]),
-        number_parameter(number, numbers[1]),
+        postgresql_bound(generation, numbers[0]),
+        postgresql_bound(number, numbers[1]),
     };
     PGresult *rows;
-    enum storage_result result = query(state, "reference_piece", parameters, 2, deadline_at, &rows);
+    enum storage_result result =
+        postgresql_query(state, "reference_piece", parameters, 2, deadline_at, &rows);
     *found = result == STORAGE_OK && PQntuples(rows) == 1;
     if (*found)
-        visit(context, field(rows, 0, 0));
+        visit(context, postgresql_field(rows, 0, 0));
     PQclear(rows);
     return result;
 }

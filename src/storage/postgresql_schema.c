@@ -34,6 +34,13 @@ static const char *const migrations[STORAGE_SCHEMA_VERSION] = {
     "CREATE INDEX reference_pieces_by_age ON reference_pieces (created_at);"
     "CREATE TABLE reference_table (one integer PRIMARY KEY CHECK (one = 1), generation bigint NOT NULL,"
     " piece_count bigint NOT NULL, updated_at bigint NOT NULL);",
+
+    "CREATE TABLE planned_users (user_id text COLLATE \"C\" PRIMARY KEY, attributes text);"
+    "CREATE TABLE planned_events (position bigint PRIMARY KEY, id text COLLATE \"C\" NOT NULL UNIQUE,"
+    " name text NOT NULL, user_id text COLLATE \"C\" NOT NULL, details text, from_upstream boolean NOT NULL);"
+    "CREATE INDEX planned_events_of_user ON planned_events (user_id, position);"
+    "ALTER TABLE event_counter ADD COLUMN last_position bigint NOT NULL DEFAULT 0;"
+    "ALTER TABLE write_batches ADD COLUMN last_position bigint;",
 };
 
 /* Runs SQL; the first value of the first row goes into `value`. Returns 0, or -1 and a reason. */

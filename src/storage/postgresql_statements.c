@@ -21,17 +21,74 @@ const char postgresql_settings[] =
 
 #define NOT_CURRENT " AND generation IS DISTINCT FROM (SELECT generation FROM reference_table WHERE one = 1)"
 
-/* "draw" is $1 batch id, $2 how many ids, $3 batch id whose row may go. "publish" is $1 batch id, $2 how many of the
- * batch were inserted before, and the columns. The counter can't be missing: a row 'committed' must have ids.
- * "purge_pieces" ($1 generation, $2 stored before, $3 how many) finds rows by an index for each part, and deletes them by
- * their places, which hold, as nobody else writes meanwhile: a join might walk through all pieces. */
+#define ADDED                                                                                                \
+    " FROM write_batches b, unnest($4::text[], $5::text[], $6::text[], $7::text[])"                          \
+    " WITH ORDINALITY AS a (id, name, user_id, details, place) WHERE b.batch_id = $1::uuid"
+#define ADDED_POSITION "b.last_position - $2::bigint + $3::bigint + a.place"
+#define INSERT_EVENTS  "INSERT INTO planned_events AS e (position, id, name, user_id, details, from_upstream) "
+
+/* Planned events and their users. What is there already is looked for row by row, by subqueries that can't become joins,
+ * which might walk through all rows.
+ * "add_events" and "add_events_with_ids" are $1 batch id, $2 how many the batch adds, $3 how many of them came before, and
+ * the columns; ids are the spare ones in the first. "added_events" gives the position of each, and whether it has the spare
+ * id. In "merge_users" and "merge_events" no id comes twice; unchanged rows are not even locked. */
+#define ADD_EVENTS                                                                                           \
+    "WITH added AS (SELECT " ADDED_POSITION " AS position, a.*" ADDED "),"                                   \
+    " users AS (INSERT INTO planned_users (user_id) SELECT user_id FROM added ON CONFLICT DO "               \
+    "NOTHING) " INSERT_EVENTS "SELECT position, CASE WHEN (SELECT true FROM planned_events o"                \
+    " WHERE o.id = added.position::text) THEN id ELSE position::text END,"                                   \
+    " name, user_id, nullif(details, ''), false FROM added"
+#define ADD_EVENTS_WITH_IDS                                                                                  \
+    "WITH added AS (SELECT DISTINCT ON (a.id) " ADDED_POSITION " AS position, a.*" ADDED                     \
+    " AND (SELECT true FROM planned_events o WHERE o.id = a.id) IS NULL ORDER BY a.id, a.place),"            \
+    " users AS (INSERT INTO planned_users (user_id) SELECT user_id FROM added ON CONFLICT DO "               \
+    "NOTHING) " INSERT_EVENTS "SELECT position, id, name, user_id, nullif(details, ''), true FROM added"
+#define ADDED_EVENTS                                                                                         \
+    "SELECT CASE WHEN event_id = '' THEN position"                                                           \
+    " ELSE (SELECT o.position FROM planned_events o WHERE o.id = event_id) END,"                             \
+    " event_id = '' AND"                                                                                     \
+    " (SELECT o.id <> o.position::text FROM planned_events o WHERE o.position = added.position)"             \
+    " FROM (SELECT a.event_id, b.last_position - cardinality($2::text[]) + a.place AS position"              \
+    " FROM write_batches b, unnest($2::text[]) WITH ORDINALITY AS a (event_id, place)"                       \
+    " WHERE b.batch_id = $1::uuid) added ORDER BY added.position"
+#define MERGE_USERS                                                                                          \
+    "INSERT INTO planned_users AS u (user_id, attributes)"                                                   \
+    " SELECT g.id, nullif(g.attributes, '')"                                                                 \
+    " FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS g (id, name, user_id, attributes)"      \
+    " LEFT JOIN LATERAL (SELECT true AS known, o.attributes FROM planned_users o"                            \
+    " WHERE o.user_id = g.id LIMIT 1) o ON true"                                                             \
+    " WHERE o.known IS NULL OR o.attributes IS DISTINCT FROM nullif(g.attributes, '')"                       \
+    " ON CONFLICT (user_id) DO UPDATE SET attributes = excluded.attributes"
+#define MERGE_EVENTS                                                                                         \
+    "WITH given AS MATERIALIZED (SELECT o.position, g.id, g.name, g.user_id, nullif(g.details, '') AS"       \
+    " details, g.place FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])"                          \
+    " WITH ORDINALITY AS g (id, name, user_id, details, place)"                                              \
+    " LEFT JOIN LATERAL (SELECT * FROM planned_events o WHERE o.id = g.id LIMIT 1) o ON true"                \
+    " WHERE o.position IS NULL OR (o.from_upstream AND (o.name, o.user_id, o.details)"                       \
+    " IS DISTINCT FROM (g.name, g.user_id, nullif(g.details, '')))),"                                        \
+    " fresh AS (SELECT count(*) AS number FROM given WHERE position IS NULL),"                               \
+    " drawn AS (UPDATE event_counter SET last_position = last_position + (SELECT number FROM fresh)"         \
+    " WHERE (SELECT number FROM fresh) > 0 RETURNING last_position - (SELECT number FROM fresh) AS"          \
+    " before),"                                                                                              \
+    " users AS (INSERT INTO planned_users (user_id) SELECT user_id FROM given ON CONFLICT DO "               \
+    "NOTHING) " INSERT_EVENTS "SELECT coalesce(position, (SELECT before FROM drawn)"                         \
+    " + row_number() OVER (PARTITION BY position IS NULL ORDER BY place)),"                                  \
+    " id, name, user_id, details, true FROM given"                                                           \
+    " ON CONFLICT (id) DO UPDATE SET name = excluded.name, user_id = excluded.user_id,"                      \
+    " details = excluded.details"
+
+/* "draw" is $1 batch id, $2 how many ids, $3 batch id whose row may go, $4 how many positions. "publish" is $1 batch id, $2
+ * how many of the batch were inserted before, and the columns. The counter can't be missing: a row 'committed' must have
+ * ids. "purge_pieces" ($1 generation, $2 stored before, $3 how many) finds rows by an index for each part, and deletes them
+ * by their places, which hold, as nobody else writes meanwhile: a join might walk through all pieces. */
 static const struct postgresql_statement writer_statements[] = {
     {"begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"},
-    {"draw", "WITH drawn AS (UPDATE event_counter SET last_id = last_id + $2::bigint RETURNING last_id),"
+    {"draw", "WITH drawn AS (UPDATE event_counter SET last_id = last_id + $2::bigint,"
+             " last_position = last_position + $4::bigint RETURNING last_id, last_position),"
              " gone AS (DELETE FROM write_batches WHERE batch_id = $3::uuid)"
-             " INSERT INTO write_batches (batch_id, outcome, first_id, last_id)"
+             " INSERT INTO write_batches (batch_id, outcome, first_id, last_id, last_position)"
              " VALUES ($1::uuid, 'committed', (SELECT last_id FROM drawn) - $2::bigint + 1,"
-             " (SELECT last_id FROM drawn)) RETURNING last_id"},
+             " (SELECT last_id FROM drawn), (SELECT last_position FROM drawn)) RETURNING last_id"},
     {"publish", "INSERT INTO events (id, channel, event_type, payload, created_at)"
                 " SELECT b.first_id + $2::bigint + e.place - 1, e.channel, e.event_type, e.payload,"
                 " timestamptz 'epoch' + e.created_ms * interval '1 millisecond'"
@@ -59,6 +116,11 @@ static const struct postgresql_statement writer_statements[] = {
                      " ORDER BY number LIMIT $3::bigint) UNION "
                      "(SELECT ctid FROM reference_pieces WHERE created_at < $2::bigint" NOT_CURRENT
                      " ORDER BY created_at LIMIT $3::bigint) LIMIT $3::bigint))"},
+    {"add_events", ADD_EVENTS},
+    {"add_events_with_ids", ADD_EVENTS_WITH_IDS},
+    {"added_events", ADDED_EVENTS},
+    {"merge_users", MERGE_USERS},
+    {"merge_events", MERGE_EVENTS},
     {"commit", "COMMIT"},
     {"rollback", "ROLLBACK"},
     {"tombstone", "INSERT INTO write_batches (batch_id, outcome) VALUES ($1::uuid, 'lost')"
@@ -77,6 +139,12 @@ static const struct postgresql_statement writer_statements[] = {
     "FROM "
 #define END_OF_PAGE " e) p WHERE before < $4::bigint ORDER BY id"
 
+#define PLANNED_BYTES "octet_length(e.name) + coalesce(octet_length(e.details), 0)"
+#define SELECT_PLANNED                                                                                       \
+    "SELECT position, id, name, user_id, details FROM (SELECT e.*, sum(" PLANNED_BYTES                       \
+    ") OVER (ORDER BY e.position) - (" PLANNED_BYTES ") AS before FROM (SELECT * FROM planned_events"
+#define END_OF_PLANNED " LIMIT $2::bigint) e) p WHERE before < $3::bigint ORDER BY position"
+
 static const struct postgresql_statement reader_statements[] = {
     {"events", SELECT_PAGE "(SELECT * FROM events WHERE id > $1::bigint AND id <= $2::bigint"
                            " ORDER BY id LIMIT $3::bigint)" END_OF_PAGE},
@@ -89,6 +157,25 @@ static const struct postgresql_statement reader_statements[] = {
     {"reference", "SELECT generation, piece_count, updated_at FROM reference_table WHERE one = 1"},
     {"reference_piece",
      "SELECT content FROM reference_pieces WHERE generation = $1::bigint AND number = $2::bigint"},
+    {"planned_events", SELECT_PLANNED " WHERE position > $1::bigint ORDER BY position" END_OF_PLANNED},
+    {"planned_events_of_user",
+     SELECT_PLANNED " WHERE (user_id, position) > ($4::text, $1::bigint) AND (user_id, position) <="
+                    " ($4::text, 9223372036854775807) ORDER BY user_id, position" END_OF_PLANNED},
+    {"planned_position", "SELECT position FROM planned_events WHERE id = $1::text"},
+    {"planned_users_named",
+     "SELECT g.place, u.attributes FROM unnest($1::text[]) WITH ORDINALITY AS g (user_id, place) CROSS JOIN"
+     " LATERAL (SELECT attributes FROM planned_users o WHERE o.user_id = g.user_id LIMIT 1) u"},
+    {"planned_users",
+     "SELECT user_id, attributes FROM (SELECT u.*, sum(coalesce(octet_length(u.attributes), 0))"
+     " OVER (ORDER BY u.user_id) - coalesce(octet_length(u.attributes), 0) AS before FROM"
+     " (SELECT * FROM planned_users WHERE user_id > $1::text ORDER BY user_id LIMIT $2::bigint) u) p"
+     " WHERE before < $3::bigint ORDER BY user_id"},
+    {"planned_event_ids",
+     "SELECT g.place, e.position, e.id FROM unnest($1::text[]) WITH ORDINALITY AS g (user_id, place)"
+     " CROSS JOIN LATERAL (SELECT position, id FROM planned_events o WHERE (o.user_id, o.position) >"
+     " (g.user_id, CASE g.place WHEN 1 THEN $2::bigint ELSE 0 END) AND (o.user_id, o.position) <="
+     " (g.user_id, 9223372036854775807) ORDER BY o.user_id, o.position LIMIT $3::bigint) e"
+     " ORDER BY g.place, e.position LIMIT $3::bigint"},
     {"subscriptions",
      "SELECT channel FROM user_subscriptions WHERE user_id = $1::text ORDER BY channel COLLATE \"C\""},
     {NULL, NULL},

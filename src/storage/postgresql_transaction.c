@@ -1,32 +1,13 @@
 /* The transaction of a batch: all its statements are sent without waiting for answers (pipeline mode), so that it takes
  * one round trip. */
-#include "storage/postgresql_internal.h"
+#include "storage/postgresql_sending.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    /* A statement inserts at most so many bytes of payload, or one payload: more bytes than that are never copied at
-     * once. */
-    CHUNK_BYTES = 4 * 1024 * 1024,
-    NUMBER_BYTES = 24,
-    DRAW_PLACE = 1, /* of the statement's result among all */
-};
+enum { DRAW_PLACE = 1 }; /* of the statement's result among all */
 
-struct sending {
-    struct postgresql_link *link;
-    struct postgresql_batch *batch;
-    int64_t deadline_at;
-    struct postgresql_array channels;
-    struct postgresql_array types;
-    struct postgresql_array payloads;
-    struct postgresql_array times;
-    struct postgresql_array users;
-    struct postgresql_array generations;
-    struct postgresql_array numbers;
-};
-
-static void free_arrays(struct sending *sending)
+static void free_arrays(struct postgresql_sending *sending)
 {
     postgresql_array_free(&sending->channels);
     postgresql_array_free(&sending->types);
@@ -37,23 +18,23 @@ static void free_arrays(struct sending *sending)
     postgresql_array_free(&sending->numbers);
 }
 
-static struct postgresql_parameter number_parameter(int64_t number, char storage[static NUMBER_BYTES])
+struct postgresql_parameter postgresql_number(int64_t number, char storage[static POSTGRESQL_NUMBER_BYTES])
 {
-    snprintf(storage, NUMBER_BYTES, "%lld", (long long)number);
+    snprintf(storage, POSTGRESQL_NUMBER_BYTES, "%lld", (long long)number);
     return (struct postgresql_parameter){.value = storage};
 }
 
-static enum postgresql_attempt fail(struct sending *sending, enum postgresql_attempt attempt, const char *why)
+enum postgresql_attempt postgresql_sending_fail(struct postgresql_sending *sending,
+                                                enum postgresql_attempt attempt, const char *why)
 {
     snprintf(sending->link->error, sizeof sending->link->error, "%s", why);
     return attempt;
 }
 
-/* Adds a statement. POSTGRESQL_STORED: nothing stands against it so far. A failure is one of memory as long as the
- * connection is good. */
-static enum postgresql_attempt add(struct sending *sending, const char *statement,
-                                   const struct postgresql_parameter *parameters, size_t count)
+enum postgresql_attempt postgresql_sending_add(struct postgresql_sending *sending, const char *statement,
+                                               const struct postgresql_parameter *parameters, size_t count)
 {
+    sending->count++;
     if (postgresql_link_add(sending->link, statement, parameters, count) == 0)
         return POSTGRESQL_STORED;
     return PQstatus(sending->link->connection) == CONNECTION_OK ? POSTGRESQL_OUT_OF_MEMORY
@@ -70,7 +51,8 @@ static const struct storage_write *next_published(const struct storage_write *wr
 }
 
 /* Fills the arrays with the next events. Returns the one after them. */
-static const struct storage_write *fill_chunk(struct sending *sending, const struct storage_write *write)
+static const struct storage_write *fill_chunk(struct postgresql_sending *sending,
+                                              const struct storage_write *write)
 {
     size_t bytes = 0;
     postgresql_array_begin_texts(&sending->channels);
@@ -84,16 +66,17 @@ static const struct storage_write *fill_chunk(struct sending *sending, const str
         postgresql_array_add_number(&sending->times, write->created_ms);
         bytes += write->payload.length;
         write = next_published(STAILQ_NEXT(write, link));
-    } while (write != NULL && bytes < CHUNK_BYTES && write->payload.length < CHUNK_BYTES - bytes);
+    } while (write != NULL && bytes < POSTGRESQL_CHUNK_BYTES &&
+             write->payload.length < POSTGRESQL_CHUNK_BYTES - bytes);
     return write;
 }
 
-static enum postgresql_attempt add_chunk(struct sending *sending, size_t before)
+static enum postgresql_attempt add_chunk(struct postgresql_sending *sending, size_t before)
 {
-    char number[NUMBER_BYTES];
+    char number[POSTGRESQL_NUMBER_BYTES];
     const struct postgresql_parameter parameters[] = {
         {.value = sending->batch->id},
-        number_parameter((int64_t)before, number),
+        postgresql_number((int64_t)before, number),
         postgresql_array_finish(&sending->channels),
         postgresql_array_finish(&sending->types),
         postgresql_array_finish(&sending->payloads),
@@ -101,11 +84,12 @@ static enum postgresql_attempt add_chunk(struct sending *sending, size_t before)
     };
     if (sending->channels.bytes.failed || sending->types.bytes.failed || sending->payloads.bytes.failed ||
         sending->times.bytes.failed)
-        return fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
-    return add(sending, "publish", parameters, sizeof parameters / sizeof parameters[0]);
+        return postgresql_sending_fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
+    return postgresql_sending_add(sending, "publish", parameters, sizeof parameters / sizeof parameters[0]);
 }
 
-static enum postgresql_attempt add_published(struct sending *sending, const struct storage_write *first)
+static enum postgresql_attempt add_published(struct postgresql_sending *sending,
+                                             const struct storage_write *first)
 {
     size_t before = 0;
     const struct storage_write *write = next_published(first);
@@ -119,7 +103,7 @@ static enum postgresql_attempt add_published(struct sending *sending, const stru
         if (write != NULL && postgresql_link_flush(sending->link, sending->deadline_at) != POSTGRESQL_DONE)
             return POSTGRESQL_NOT_SENT;
     }
-    return before == 0 ? POSTGRESQL_STORED : add(sending, "notify", NULL, 0);
+    return before == 0 ? POSTGRESQL_STORED : postgresql_sending_add(sending, "notify", NULL, 0);
 }
 
 /* --- subscriptions --- */
@@ -132,7 +116,8 @@ static const struct storage_write *next_subscription(const struct storage_write 
 }
 
 /* Adds one statement for each run of writes of the same kind. */
-static enum postgresql_attempt add_subscriptions(struct sending *sending, const struct storage_write *first)
+static enum postgresql_attempt add_subscriptions(struct postgresql_sending *sending,
+                                                 const struct storage_write *first)
 {
     const struct storage_write *write = next_subscription(first);
     while (write != NULL) {
@@ -148,9 +133,9 @@ static enum postgresql_attempt add_subscriptions(struct sending *sending, const 
             postgresql_array_finish(&sending->channels),
         };
         if (sending->users.bytes.failed || sending->channels.bytes.failed)
-            return fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
-        enum postgresql_attempt attempt =
-            add(sending, kind == STORAGE_SUBSCRIBE ? "subscribe" : "unsubscribe", parameters, 2);
+            return postgresql_sending_fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
+        enum postgresql_attempt attempt = postgresql_sending_add(
+            sending, kind == STORAGE_SUBSCRIBE ? "subscribe" : "unsubscribe", parameters, 2);
         if (attempt != POSTGRESQL_STORED)
             return attempt;
     }
@@ -176,7 +161,7 @@ static struct storage_write *next_purge(struct storage_write *write)
 }
 
 /* As fill_chunk, with the pieces that stand in a row. */
-static struct storage_write *fill_pieces(struct sending *sending, struct storage_write *write)
+static struct storage_write *fill_pieces(struct postgresql_sending *sending, struct storage_write *write)
 {
     size_t bytes = 0;
     postgresql_array_begin_numbers(&sending->generations);
@@ -190,12 +175,12 @@ static struct storage_write *fill_pieces(struct sending *sending, struct storage
         postgresql_array_add_number(&sending->times, write->created_ms);
         bytes += write->payload.length;
         write = next_of_reference(STAILQ_NEXT(write, link));
-    } while (write != NULL && write->kind == STORAGE_REFERENCE_PIECE && bytes < CHUNK_BYTES &&
-             write->payload.length < CHUNK_BYTES - bytes);
+    } while (write != NULL && write->kind == STORAGE_REFERENCE_PIECE && bytes < POSTGRESQL_CHUNK_BYTES &&
+             write->payload.length < POSTGRESQL_CHUNK_BYTES - bytes);
     return write;
 }
 
-static enum postgresql_attempt add_pieces(struct sending *sending)
+static enum postgresql_attempt add_pieces(struct postgresql_sending *sending)
 {
     const struct postgresql_parameter parameters[] = {
         postgresql_array_finish(&sending->generations),
@@ -205,38 +190,42 @@ static enum postgresql_attempt add_pieces(struct sending *sending)
     };
     if (sending->generations.bytes.failed || sending->numbers.bytes.failed ||
         sending->payloads.bytes.failed || sending->times.bytes.failed)
-        return fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
+        return postgresql_sending_fail(sending, POSTGRESQL_OUT_OF_MEMORY, "out of memory");
     /* As with published events: one chunk at a time, also behind theirs. */
     if (postgresql_link_flush(sending->link, sending->deadline_at) != POSTGRESQL_DONE)
         return POSTGRESQL_NOT_SENT;
-    return add(sending, "store_pieces", parameters, sizeof parameters / sizeof parameters[0]);
+    return postgresql_sending_add(sending, "store_pieces", parameters,
+                                  sizeof parameters / sizeof parameters[0]);
 }
 
-static enum postgresql_attempt add_switch(struct sending *sending, const struct storage_write *write)
+static enum postgresql_attempt add_switch(struct postgresql_sending *sending,
+                                          const struct storage_write *write)
 {
-    char numbers[3][NUMBER_BYTES];
+    char numbers[3][POSTGRESQL_NUMBER_BYTES];
     const struct postgresql_parameter parameters[] = {
-        number_parameter((int64_t)write->generation, numbers[0]),
-        number_parameter(write->number, numbers[1]),
-        number_parameter(write->created_ms, numbers[2]),
+        postgresql_number((int64_t)write->generation, numbers[0]),
+        postgresql_number(write->number, numbers[1]),
+        postgresql_number(write->created_ms, numbers[2]),
     };
-    return add(sending, "switch_table", parameters, sizeof parameters / sizeof parameters[0]);
+    return postgresql_sending_add(sending, "switch_table", parameters,
+                                  sizeof parameters / sizeof parameters[0]);
 }
 
-static enum postgresql_attempt add_purge(struct sending *sending, struct storage_write *write)
+static enum postgresql_attempt add_purge(struct postgresql_sending *sending, struct storage_write *write)
 {
-    char numbers[3][NUMBER_BYTES];
+    char numbers[3][POSTGRESQL_NUMBER_BYTES];
     const struct postgresql_parameter parameters[] = {
-        number_parameter((int64_t)write->generation, numbers[0]),
-        number_parameter(write->created_ms, numbers[1]),
-        number_parameter(STORAGE_PURGE_PIECES, numbers[2]),
+        postgresql_number((int64_t)write->generation, numbers[0]),
+        postgresql_number(write->created_ms, numbers[1]),
+        postgresql_number(STORAGE_PURGE_PIECES, numbers[2]),
     };
     /* The answer tells, if it comes. */
     write->purged = 0;
-    return add(sending, "purge_pieces", parameters, sizeof parameters / sizeof parameters[0]);
+    return postgresql_sending_add(sending, "purge_pieces", parameters,
+                                  sizeof parameters / sizeof parameters[0]);
 }
 
-static enum postgresql_attempt add_reference(struct sending *sending, struct storage_write *first)
+static enum postgresql_attempt add_reference(struct postgresql_sending *sending, struct storage_write *first)
 {
     enum postgresql_attempt attempt = POSTGRESQL_STORED;
     struct storage_write *write = next_of_reference(first);
@@ -256,24 +245,29 @@ static enum postgresql_attempt add_reference(struct sending *sending, struct sto
 /* --- the whole --- */
 
 /* Sends all but the commit. */
-static enum postgresql_attempt send_work(struct sending *sending, const struct storage_write_list *writes)
+static enum postgresql_attempt send_work(struct postgresql_sending *sending,
+                                         const struct storage_write_list *writes)
 {
     struct postgresql_batch *batch = sending->batch;
-    char number[NUMBER_BYTES];
-    const struct postgresql_parameter parameters[] = {{.value = batch->id},
-                                                      number_parameter((int64_t)batch->published, number),
-                                                      {.value = batch->settled_id}};
-    enum postgresql_attempt attempt = add(sending, "begin", NULL, 0);
+    char numbers[2][POSTGRESQL_NUMBER_BYTES];
+    const struct postgresql_parameter parameters[] = {
+        {.value = batch->id},
+        postgresql_number((int64_t)batch->published, numbers[0]),
+        {.value = batch->settled_id},
+        postgresql_number((int64_t)batch->added, numbers[1])};
+    enum postgresql_attempt attempt = postgresql_sending_add(sending, "begin", NULL, 0);
     if (attempt == POSTGRESQL_STORED)
-        attempt = add(sending, "draw", parameters, 3);
+        attempt = postgresql_sending_add(sending, "draw", parameters, 4);
     if (attempt == POSTGRESQL_STORED)
         attempt = add_published(sending, STAILQ_FIRST(writes));
     if (attempt == POSTGRESQL_STORED)
         attempt = add_subscriptions(sending, STAILQ_FIRST(writes));
     if (attempt == POSTGRESQL_STORED)
         attempt = add_reference(sending, STAILQ_FIRST(writes));
+    if (attempt == POSTGRESQL_STORED)
+        attempt = postgresql_send_planned(sending, writes);
     if (attempt == POSTGRESQL_STORED && clock_monotonic_ns() >= sending->deadline_at)
-        attempt = fail(sending, POSTGRESQL_NOT_SENT, "too late for a commit");
+        attempt = postgresql_sending_fail(sending, POSTGRESQL_NOT_SENT, "too late for a commit");
     return attempt;
 }
 
@@ -284,9 +278,10 @@ struct answers {
     bool refused;
     bool read_only;
     struct storage_write *purge; /* whose answer is the next to come; NULL for none */
+    const struct storage_write_list *writes;
 };
 
-static void take_answer(struct sending *sending, struct answers *answers, PGresult *result)
+static void take_answer(struct postgresql_sending *sending, struct answers *answers, PGresult *result)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     if (postgresql_is_error(result)) {
@@ -295,6 +290,8 @@ static void take_answer(struct sending *sending, struct answers *answers, PGresu
         answers->read_only = state != NULL && strcmp(state, "25006") == 0;
     } else if (answers->count == DRAW_PLACE && PQntuples(result) == 1) {
         sending->batch->last_id = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
+    } else if (sending->added_place != 0 && answers->count == sending->added_place) {
+        postgresql_take_added(answers->writes, result);
     } else if (answers->purge != NULL && strncmp(PQcmdStatus(result), "DELETE ", strlen("DELETE ")) == 0) {
         /* No other statement of the transaction is a plain DELETE. */
         answers->purge->purged = (uint32_t)strtoul(PQcmdTuples(result), NULL, 10);
@@ -306,7 +303,7 @@ static void take_answer(struct sending *sending, struct answers *answers, PGresu
 }
 
 /* Reads up to the synchronization point behind the commit. */
-static enum postgresql_flow read_answers(struct sending *sending, struct answers *answers)
+static enum postgresql_flow read_answers(struct postgresql_sending *sending, struct answers *answers)
 {
     for (;;) {
         PGresult *result;
@@ -323,7 +320,7 @@ static enum postgresql_flow read_answers(struct sending *sending, struct answers
 }
 
 /* Leaves the transaction that an error has ended, so that the link can be used again. */
-static bool roll_back(struct sending *sending)
+static bool roll_back(struct postgresql_sending *sending)
 {
     char error[STORAGE_REASON_BYTES];
     memcpy(error, sending->link->error, sizeof error);
@@ -336,14 +333,14 @@ static bool roll_back(struct sending *sending)
     return good;
 }
 
-static enum postgresql_attempt run(struct sending *sending, const struct storage_write_list *writes,
-                                   bool *link_is_good)
+static enum postgresql_attempt run(struct postgresql_sending *sending,
+                                   const struct storage_write_list *writes, bool *link_is_good)
 {
     struct postgresql_link *link = sending->link;
     enum postgresql_attempt attempt = send_work(sending, writes);
     if (attempt != POSTGRESQL_STORED)
         return attempt;
-    struct answers answers = {.purge = next_purge(STAILQ_FIRST(writes))};
+    struct answers answers = {.purge = next_purge(STAILQ_FIRST(writes)), .writes = writes};
     enum postgresql_flow flow = POSTGRESQL_LOST;
     if (postgresql_link_add(link, "commit", NULL, 0) == 0 && postgresql_link_add_sync(link) == 0)
         flow = read_answers(sending, &answers);
@@ -361,7 +358,7 @@ enum postgresql_attempt postgresql_run_batch(struct postgresql_link *link, struc
                                              const struct storage_write_list *writes, int64_t deadline_at,
                                              bool *link_is_good)
 {
-    struct sending sending = {.link = link, .batch = batch, .deadline_at = deadline_at};
+    struct postgresql_sending sending = {.link = link, .batch = batch, .deadline_at = deadline_at};
     *link_is_good = false;
     enum postgresql_attempt attempt = run(&sending, writes, link_is_good);
     free_arrays(&sending);

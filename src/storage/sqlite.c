@@ -42,6 +42,11 @@ int sqlite_bind(sqlite3_stmt *statement, int index, struct text text)
                                SQLITE_STATIC, SQLITE_UTF8);
 }
 
+int sqlite_bind_optional(sqlite3_stmt *statement, int index, struct text text)
+{
+    return text.length == 0 ? sqlite3_bind_null(statement, index) : sqlite_bind(statement, index, text);
+}
+
 struct text sqlite_text(sqlite3_stmt *statement, int column)
 {
     const char *bytes = (const char *)sqlite3_column_text(statement, column);
@@ -162,4 +167,9 @@ const struct storage_engine storage_sqlite = {
     .subscriptions = sqlite_subscriptions,
     .reference = sqlite_reference,
     .reference_piece = sqlite_reference_piece,
+    .planned_events = sqlite_planned_events,
+    .planned_position = sqlite_planned_position,
+    .planned_users_named = sqlite_planned_users_named,
+    .planned_users = sqlite_planned_users,
+    .planned_event_ids = sqlite_planned_event_ids,
 };

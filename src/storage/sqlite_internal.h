@@ -16,6 +16,15 @@
 
 enum { READER_COUNT = 4 };
 
+struct sqlite_planned_reader {
+    sqlite3_stmt *events_of_all;
+    sqlite3_stmt *events_of_user;
+    sqlite3_stmt *position;
+    sqlite3_stmt *user;
+    sqlite3_stmt *users;
+    sqlite3_stmt *event_ids;
+};
+
 /* The statements of a reading connection. */
 struct sqlite_reader {
     sqlite3 *database;
@@ -27,8 +36,18 @@ struct sqlite_reader {
     sqlite3_stmt *subscriptions;
     sqlite3_stmt *reference;
     sqlite3_stmt *reference_piece;
+    struct sqlite_planned_reader planned;
     STAILQ_ENTRY(sqlite_reader) link;
     bool complained; /* the last read failed, and the log says so */
+};
+
+struct sqlite_planned_writer {
+    sqlite3_stmt *draw_position;
+    sqlite3_stmt *find_event;
+    sqlite3_stmt *insert_event;
+    sqlite3_stmt *update_event;
+    sqlite3_stmt *add_user;
+    sqlite3_stmt *merge_user;
 };
 
 struct sqlite_writer {
@@ -43,6 +62,7 @@ struct sqlite_writer {
     sqlite3_stmt *store_piece;
     sqlite3_stmt *switch_table;
     sqlite3_stmt *purge_pieces;
+    struct sqlite_planned_writer planned;
     bool complained; /* the last batch was not taken, and the log says so */
 };
 
@@ -72,6 +92,10 @@ int sqlite_prepare(sqlite3 *database, const struct sqlite_statement *statements,
 int sqlite_run(sqlite3_stmt *statement);
 
 int sqlite_bind(sqlite3_stmt *statement, int index, struct text text);
+
+/* The same, but NULL for an empty text. */
+int sqlite_bind_optional(sqlite3_stmt *statement, int index, struct text text);
+
 struct text sqlite_text(sqlite3_stmt *statement, int column);
 
 /* How long a busy database is waited for. */
@@ -89,7 +113,23 @@ void sqlite_writer_close(struct sqlite *sqlite);
 enum storage_result sqlite_commit(void *state, const struct storage_write_list *writes, int64_t deadline_at);
 enum storage_result sqlite_resolve(void *state, const struct storage_write_list *writes, int64_t deadline_at);
 
+/* --- sqlite_planned_write.c: the writes of planned events and their users --- */
+
+int sqlite_planned_writer_open(struct sqlite_writer *writer);
+void sqlite_planned_writer_close(struct sqlite_writer *writer);
+int sqlite_add_event(struct sqlite_writer *writer, struct storage_write *write);
+int sqlite_merge_users(struct sqlite_writer *writer, const struct storage_write *write);
+int sqlite_merge_events(struct sqlite_writer *writer, const struct storage_write *write);
+
 /* --- sqlite_read.c --- */
+
+/* Lends a connection; NULL when none is free by the deadline. */
+struct sqlite_reader *sqlite_borrow(struct sqlite *sqlite, int64_t deadline_at);
+
+/* Gives it back. `result` is what the last step said. */
+enum storage_result sqlite_give_back(struct sqlite *sqlite, struct sqlite_reader *reader, int result);
+
+sqlite3_int64 sqlite_clamped(uint64_t number);
 
 int sqlite_readers_open(struct sqlite *sqlite);
 void sqlite_readers_close(struct sqlite *sqlite);
@@ -104,5 +144,28 @@ enum storage_result sqlite_reference(void *state, struct storage_reference *refe
 enum storage_result sqlite_reference_piece(void *state, uint64_t generation, uint32_t number,
                                            void (*visit)(void *context, struct text content), void *context,
                                            bool *found, int64_t deadline_at);
+
+/* --- sqlite_planned_read.c --- */
+
+int sqlite_planned_reader_open(struct sqlite_reader *reader);
+void sqlite_planned_reader_close(struct sqlite_reader *reader);
+enum storage_result sqlite_planned_events(void *state, const struct storage_planned_range *range,
+                                          bool (*visit)(void *context,
+                                                        const struct storage_planned_event *event),
+                                          void *context, int64_t deadline_at);
+enum storage_result sqlite_planned_position(void *state, struct text event_id, uint64_t *position,
+                                            bool *found, int64_t deadline_at);
+enum storage_result sqlite_planned_users_named(void *state, const struct text *users, size_t count,
+                                               void (*visit)(void *context, size_t index,
+                                                             struct text attributes),
+                                               void *context, int64_t deadline_at);
+enum storage_result sqlite_planned_users(void *state, struct text after, size_t limit, uint64_t most_bytes,
+                                         bool (*visit)(void *context,
+                                                       const struct storage_planned_user *user),
+                                         void *context, int64_t deadline_at);
+enum storage_result sqlite_planned_event_ids(void *state, const struct storage_event_ids_range *range,
+                                             bool (*visit)(void *context, size_t index, uint64_t position,
+                                                           struct text id),
+                                             void *context, int64_t deadline_at);
 
 #endif

@@ -25,7 +25,9 @@ static int reader_open(struct sqlite *sqlite, struct sqlite_reader *reader)
     };
     if (sqlite_connect(sqlite->path, SQLITE_OPEN_READWRITE, &reader->database) != 0)
         return -1;
-    return sqlite_prepare(reader->database, statements, sizeof statements / sizeof statements[0]);
+    if (sqlite_prepare(reader->database, statements, sizeof statements / sizeof statements[0]) != 0)
+        return -1;
+    return sqlite_planned_reader_open(reader);
 }
 
 int sqlite_readers_open(struct sqlite *sqlite)
@@ -50,11 +52,12 @@ void sqlite_readers_close(struct sqlite *sqlite)
         sqlite3_finalize(reader->subscriptions);
         sqlite3_finalize(reader->reference);
         sqlite3_finalize(reader->reference_piece);
+        sqlite_planned_reader_close(reader);
         sqlite3_close(reader->database);
     }
 }
 
-static struct sqlite_reader *borrow(struct sqlite *sqlite, int64_t deadline_at)
+struct sqlite_reader *sqlite_borrow(struct sqlite *sqlite, int64_t deadline_at)
 {
     bool in_time = true;
     pthread_mutex_lock(&sqlite->mutex);
@@ -69,8 +72,7 @@ static struct sqlite_reader *borrow(struct sqlite *sqlite, int64_t deadline_at)
     return reader;
 }
 
-/* Gives the connection back. `result` is what the last step said. */
-static enum storage_result give_back(struct sqlite *sqlite, struct sqlite_reader *reader, int result)
+enum storage_result sqlite_give_back(struct sqlite *sqlite, struct sqlite_reader *reader, int result)
 {
     bool good = result == SQLITE_OK || result == SQLITE_ROW || result == SQLITE_DONE;
     if (!good && !reader->complained)
@@ -91,16 +93,16 @@ static enum storage_result give_back(struct sqlite *sqlite, struct sqlite_reader
     return good ? STORAGE_OK : STORAGE_AWAY;
 }
 
-static sqlite3_int64 clamped(uint64_t number)
+sqlite3_int64 sqlite_clamped(uint64_t number)
 {
     return number > INT64_MAX ? INT64_MAX : (sqlite3_int64)number;
 }
 
 static void bind_range(sqlite3_stmt *statement, const struct storage_range *range)
 {
-    sqlite3_bind_int64(statement, 1, clamped(range->after));
-    sqlite3_bind_int64(statement, 2, clamped(range->up_to));
-    sqlite3_bind_int64(statement, 3, clamped(range->limit));
+    sqlite3_bind_int64(statement, 1, sqlite_clamped(range->after));
+    sqlite3_bind_int64(statement, 2, sqlite_clamped(range->up_to));
+    sqlite3_bind_int64(statement, 3, sqlite_clamped(range->limit));
 }
 
 static struct storage_event event_of(sqlite3_stmt *statement)
@@ -187,7 +189,7 @@ enum storage_result sqlite_events(void *state, const struct storage_range *range
                                   void *context, int64_t deadline_at)
 {
     struct sqlite *sqlite = state;
-    struct sqlite_reader *reader = borrow(sqlite, deadline_at);
+    struct sqlite_reader *reader = sqlite_borrow(sqlite, deadline_at);
     if (reader == NULL)
         return STORAGE_AWAY;
     struct audience audience = {
@@ -206,20 +208,20 @@ enum storage_result sqlite_events(void *state, const struct storage_range *range
             sqlite_bind(statement, 4, range->channels[0]);
         result = visit_rows(statement, &audience);
     }
-    return give_back(sqlite, reader, result);
+    return sqlite_give_back(sqlite, reader, result);
 }
 
 enum storage_result sqlite_newest_id(void *state, uint64_t *id, int64_t deadline_at)
 {
     struct sqlite *sqlite = state;
-    struct sqlite_reader *reader = borrow(sqlite, deadline_at);
+    struct sqlite_reader *reader = sqlite_borrow(sqlite, deadline_at);
     if (reader == NULL)
         return STORAGE_AWAY;
     int result = sqlite3_step(reader->newest_id);
     if (result == SQLITE_ROW)
         *id = (uint64_t)sqlite3_column_int64(reader->newest_id, 0);
     sqlite3_reset(reader->newest_id);
-    return give_back(sqlite, reader, result == SQLITE_DONE ? SQLITE_CORRUPT : result);
+    return sqlite_give_back(sqlite, reader, result == SQLITE_DONE ? SQLITE_CORRUPT : result);
 }
 
 enum storage_result sqlite_subscriptions(void *state, struct text user,
@@ -227,7 +229,7 @@ enum storage_result sqlite_subscriptions(void *state, struct text user,
                                          int64_t deadline_at)
 {
     struct sqlite *sqlite = state;
-    struct sqlite_reader *reader = borrow(sqlite, deadline_at);
+    struct sqlite_reader *reader = sqlite_borrow(sqlite, deadline_at);
     if (reader == NULL)
         return STORAGE_AWAY;
     int result = sqlite_bind(reader->subscriptions, 1, user);
@@ -235,13 +237,13 @@ enum storage_result sqlite_subscriptions(void *state, struct text user,
     while (wanted && (result = sqlite3_step(reader->subscriptions)) == SQLITE_ROW)
         wanted = visit(context, sqlite_text(reader->subscriptions, 0));
     sqlite3_reset(reader->subscriptions);
-    return give_back(sqlite, reader, result);
+    return sqlite_give_back(sqlite, reader, result);
 }
 
 enum storage_result sqlite_reference(void *state, struct storage_reference *reference, int64_t deadline_at)
 {
     struct sqlite *sqlite = state;
-    struct sqlite_reader *reader = borrow(sqlite, deadline_at);
+    struct sqlite_reader *reader = sqlite_borrow(sqlite, deadline_at);
     if (reader == NULL)
         return STORAGE_AWAY;
     *reference = (struct storage_reference){.generation = 0};
@@ -252,7 +254,7 @@ enum storage_result sqlite_reference(void *state, struct storage_reference *refe
         reference->updated_ms = sqlite3_column_int64(reader->reference, 2);
     }
     sqlite3_reset(reader->reference);
-    return give_back(sqlite, reader, result);
+    return sqlite_give_back(sqlite, reader, result);
 }
 
 enum storage_result sqlite_reference_piece(void *state, uint64_t generation, uint32_t number,
@@ -260,11 +262,11 @@ enum storage_result sqlite_reference_piece(void *state, uint64_t generation, uin
                                            bool *found, int64_t deadline_at)
 {
     struct sqlite *sqlite = state;
-    struct sqlite_reader *reader = borrow(sqlite, deadline_at);
+    struct sqlite_reader *reader = sqlite_borrow(sqlite, deadline_at);
     if (reader == NULL)
         return STORAGE_AWAY;
     sqlite3_stmt *statement = reader->reference_piece;
-    sqlite3_bind_int64(statement, 1, clamped(generation));
+    sqlite3_bind_int64(statement, 1, sqlite_clamped(generation));
     sqlite3_bind_int64(statement, 2, number);
     int result = sqlite3_step(statement);
     struct text content = {.bytes = NULL};
@@ -277,5 +279,5 @@ enum storage_result sqlite_reference_piece(void *state, uint64_t generation, uin
     if (*found)
         visit(context, content);
     sqlite3_reset(statement);
-    return give_back(sqlite, reader, result);
+    return sqlite_give_back(sqlite, reader, result);
 }

@@ -27,6 +27,13 @@ static const char *const migrations[STORAGE_SCHEMA_VERSION] = {
     "CREATE TABLE reference_table ("
     " one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL, piece_count INTEGER NOT NULL,"
     " updated_at INTEGER NOT NULL);",
+
+    "CREATE TABLE planned_users (user_id TEXT NOT NULL PRIMARY KEY, attributes TEXT);"
+    "CREATE TABLE planned_events ("
+    " position INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, name TEXT NOT NULL, user_id TEXT NOT NULL,"
+    " details TEXT, from_upstream INTEGER NOT NULL);"
+    "CREATE INDEX planned_events_of_user ON planned_events (user_id, position);"
+    "ALTER TABLE event_counter ADD COLUMN last_position INTEGER NOT NULL DEFAULT 0;",
 };
 
 static int read_version(sqlite3 *database, int *version)

@@ -24,7 +24,9 @@ int sqlite_writer_open(struct sqlite *sqlite)
          "SELECT rowid FROM (SELECT rowid FROM reference_pieces WHERE created_at < ?2" PURGEABLE ")"
          " LIMIT ?3)"},
     };
-    return sqlite_prepare(writer->database, statements, sizeof statements / sizeof statements[0]);
+    if (sqlite_prepare(writer->database, statements, sizeof statements / sizeof statements[0]) != 0)
+        return -1;
+    return sqlite_planned_writer_open(writer);
 }
 
 void sqlite_writer_close(struct sqlite *sqlite)
@@ -40,6 +42,7 @@ void sqlite_writer_close(struct sqlite *sqlite)
     sqlite3_finalize(writer->store_piece);
     sqlite3_finalize(writer->switch_table);
     sqlite3_finalize(writer->purge_pieces);
+    sqlite_planned_writer_close(writer);
     sqlite3_close(writer->database);
 }
 
@@ -146,6 +149,15 @@ static int run_writes(struct sqlite_writer *writer, const struct storage_write_l
             break;
         case STORAGE_REFERENCE_PURGE:
             result = purge_pieces(writer, write);
+            break;
+        case STORAGE_ADD_EVENT:
+            result = sqlite_add_event(writer, write);
+            break;
+        case STORAGE_MERGE_USERS:
+            result = sqlite_merge_users(writer, write);
+            break;
+        case STORAGE_MERGE_EVENTS:
+            result = sqlite_merge_events(writer, write);
             break;
         }
     }

@@ -2,9 +2,8 @@
 #include "storage/storage.h"
 
 #include "base/clock.h"
-#include "base/periodic.h"
 #include "base/sync.h"
-#include "storage/engine.h"
+#include "storage/storage_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@ enum {
     WRITES_AT_ONCE = 4096,
     BYTES_AT_ONCE = 8 * 1024 * 1024,
     PURGE_BYTES = BYTES_AT_ONCE, /* what a purge counts for: it deletes more, which is quicker */
+    MERGED_BYTES = 1024,         /* what looking for a row counts for, beside its texts */
 };
 
 /* A batch has less time than its callers wait, so that they learn its outcome. */
@@ -26,25 +26,35 @@ enum {
 #define RESOLVE_NS        CLOCK_NS_PER_SECOND
 #define DEADLINE_ROUND_NS CLOCK_NS_PER_SECOND
 
-struct storage {
-    const struct storage_engine *engine;
-    void *state;
-    pthread_t writer;
-    struct periodic *deadlines;
-    pthread_mutex_t mutex;
-    pthread_cond_t work;
-    /* Guarded by `mutex`. */
-    struct storage_write_list queued;
-    TAILQ_HEAD(outstanding_list, storage_write) outstanding; /* the submitted ones, by deadline */
-    bool writer_idles;
-    bool stopping;
-};
-
 /* --- the writer thread --- */
+
+static size_t merged_bytes(const struct storage_write *write)
+{
+    size_t bytes = write->count * MERGED_BYTES;
+    for (size_t i = 0; i < write->count; i++) {
+        if (write->kind == STORAGE_MERGE_USERS) {
+            bytes += write->users[i].id.length + write->users[i].attributes.length;
+            continue;
+        }
+        const struct storage_planned_event *event = &write->events[i];
+        bytes += event->id.length + event->name.length + event->user.length + event->details.length;
+    }
+    return bytes;
+}
 
 static size_t bytes_of(const struct storage_write *write)
 {
-    return write->kind == STORAGE_REFERENCE_PURGE ? PURGE_BYTES : write->payload.length;
+    switch (write->kind) {
+    case STORAGE_REFERENCE_PURGE:
+        return PURGE_BYTES;
+    case STORAGE_ADD_EVENT:
+        return write->name.length + write->details.length;
+    case STORAGE_MERGE_USERS:
+    case STORAGE_MERGE_EVENTS:
+        return merged_bytes(write);
+    default:
+        return write->payload.length;
+    }
 }
 
 /* Waits for writes and takes them; those with too little time left for a commit go to `late`, as they would cut the time of
@@ -66,9 +76,10 @@ static bool take_batch(struct storage *storage, struct storage_write_list *batch
         struct storage_write *write = STAILQ_FIRST(&storage->queued);
         if (unsubscribes && write->kind == STORAGE_SUBSCRIBE)
             break;
-        if (bytes > 0 && bytes + bytes_of(write) > BYTES_AT_ONCE)
+        size_t more = bytes_of(write);
+        if (bytes > 0 && bytes + more > BYTES_AT_ONCE)
             break;
-        bytes += bytes_of(write);
+        bytes += more;
         unsubscribes = unsubscribes || write->kind == STORAGE_UNSUBSCRIBE;
         STAILQ_REMOVE_HEAD(&storage->queued, link);
         if (write->deadline_at < late_at)
@@ -272,6 +283,10 @@ static int prepare(struct storage_write *write, bool submitted, int64_t deadline
     write->abandoned = false;
     write->expiring = false;
     write->hopeless = false;
+    if (write->count > STORAGE_MERGE_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
     if (sync_condition_init(&write->condition) != 0)
         return -1;
     pthread_mutex_init(&write->mutex, NULL);
@@ -296,39 +311,6 @@ enum storage_result storage_write(struct storage *storage, struct storage_write 
     if (result != STORAGE_UNKNOWN)
         destroy_locks(write);
     return result;
-}
-
-enum storage_result storage_events(struct storage *storage, const struct storage_range *range,
-                                   bool (*visit)(void *context, const struct storage_event *event),
-                                   void *context, int64_t deadline_at)
-{
-    return storage->engine->events(storage->state, range, visit, context, deadline_at);
-}
-
-enum storage_result storage_newest_id(struct storage *storage, uint64_t *id, int64_t deadline_at)
-{
-    return storage->engine->newest_id(storage->state, id, deadline_at);
-}
-
-enum storage_result storage_subscriptions(struct storage *storage, struct text user,
-                                          bool (*visit)(void *context, struct text channel), void *context,
-                                          int64_t deadline_at)
-{
-    return storage->engine->subscriptions(storage->state, user, visit, context, deadline_at);
-}
-
-enum storage_result storage_reference(struct storage *storage, struct storage_reference *reference,
-                                      int64_t deadline_at)
-{
-    return storage->engine->reference(storage->state, reference, deadline_at);
-}
-
-enum storage_result storage_reference_piece(struct storage *storage, uint64_t generation, uint32_t number,
-                                            void (*visit)(void *context, struct text content), void *context,
-                                            bool *found, int64_t deadline_at)
-{
-    return storage->engine->reference_piece(storage->state, generation, number, visit, context, found,
-                                            deadline_at);
 }
 
 const char *storage_engine_name(const struct storage *storage)
