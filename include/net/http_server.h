@@ -34,6 +34,7 @@ struct route {
     bool open;           /* needs no token */
     bool without_head;   /* a GET that HEAD makes no sense for */
     bool token_in_query; /* takes ?access_token= too, as browsers can't set headers for it */
+    bool takes_segment;  /* `path` ends in a slash, and one more segment is the request's */
 };
 
 struct http_server_options {

@@ -58,6 +58,7 @@ struct request {
     enum framing framing;
     uint64_t content_length;
     struct text body;
+    struct text segment; /* behind the path of a route that takes one; percent-encoded */
     /* Set by the server that serves it; for net/ alone. */
     const struct route *route;
     struct connection *connection;

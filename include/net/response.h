@@ -19,6 +19,7 @@ struct body_source {
     void *state;
     uint64_t length; /* in all */
     bool endless;    /* no length; the body ends with the connection (net/streaming.h) */
+    bool ends;       /* of an endless one: by itself, so that a stop of the server waits for it */
 };
 
 /* What an endless body says when it has nothing to fill with. */

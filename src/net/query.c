@@ -28,6 +28,19 @@ static char decode_next(struct text *text)
     return c;
 }
 
+int query_decode_segment(struct text segment, char *value, size_t capacity, size_t *length)
+{
+    for (*length = 0; segment.length > 0; (*length)++) {
+        if (*length == capacity)
+            return -1;
+        bool plus = segment.bytes[0] == '+';
+        value[*length] = decode_next(&segment);
+        if (plus)
+            value[*length] = '+';
+    }
+    return 0;
+}
+
 static bool decodes_to(struct text encoded, const char *name)
 {
     for (; encoded.length > 0 && *name != '\0'; name++) {

@@ -13,7 +13,8 @@ struct status_text {
     const char *text;
 };
 
-/* RFC 9110 section 15, RFC 6585 for 431. */
+/* The IANA registry of HTTP status codes: RFC 9110 section 15, RFC 4918, 6585, 7725, 8470. Those of 4xx may come from an
+ * upstream. */
 static const struct status_text status_texts[] = {
     {200, "OK"},
     {201, "Created"},
@@ -25,11 +26,28 @@ static const struct status_text status_texts[] = {
     {404, "Not Found"},
     {405, "Method Not Allowed"},
     {408, "Request Timeout"},
+    {402, "Payment Required"},
+    {406, "Not Acceptable"},
+    {407, "Proxy Authentication Required"},
     {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
     {413, "Content Too Large"},
     {414, "URI Too Long"},
     {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Content"},
+    {423, "Locked"},
+    {424, "Failed Dependency"},
+    {425, "Too Early"},
+    {426, "Upgrade Required"},
+    {428, "Precondition Required"},
+    {429, "Too Many Requests"},
     {431, "Request Header Fields Too Large"},
+    {451, "Unavailable For Legal Reasons"},
     {500, "Internal Server Error"},
     {501, "Not Implemented"},
     {502, "Bad Gateway"},

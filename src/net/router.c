@@ -5,8 +5,21 @@
 
 #include <string.h>
 
+/* The segment behind a path that takes one; empty when the path is another one. */
+static struct text segment_behind(const struct route *route, struct text path)
+{
+    size_t length = strlen(route->path);
+    struct text segment = {.bytes = path.bytes, .length = 0};
+    if (path.length <= length || memcmp(path.bytes, route->path, length) != 0 ||
+        memchr(path.bytes + length, '/', path.length - length) != NULL)
+        return segment;
+    return (struct text){.bytes = path.bytes + length, .length = path.length - length};
+}
+
 static bool path_is(const struct route *route, struct text path)
 {
+    if (route->takes_segment)
+        return segment_behind(route, path).length > 0;
     return text_equals(text_from(route->path), path);
 }
 
@@ -101,7 +114,11 @@ void router_check(const struct http_server *server, struct request *request, str
         append_allow(server, request->path, response->headers);
     } else if (!query_is_valid(request->query)) {
         response_error(response, 400, "the query has a malformed percent escape");
+    } else if (route->takes_segment && !query_is_valid(segment_behind(route, request->path))) {
+        response_error(response, 400, "the path has a malformed percent escape");
     } else if (check_body(server, request, route, response)) {
         request->route = route;
+        if (route->takes_segment)
+            request->segment = segment_behind(route, request->path);
     }
 }

@@ -97,7 +97,7 @@ static enum body_more ask_for_more(struct connection *connection, struct worker 
 static bool stream_step(struct http_server *server, struct connection *connection, struct worker *worker)
 {
     /* At a stop, what is queued goes out as far as the socket takes it. */
-    bool stopping = atomic_load(&server->stopping);
+    bool stopping = atomic_load(&server->stopping) && !connection->outgoing->source.ends;
     if (connection->was_hung_up)
         return end(server, connection);
     uint64_t before = connection->outgoing->source_sent;
