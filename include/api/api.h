@@ -46,6 +46,16 @@ route_handler api_metrics;
 /* reference.c */
 route_handler api_reference_users;
 
+/* user_list.c */
+route_handler api_users;
+
+/* event_list.c */
+route_handler api_planned_events;
+route_handler api_events_of_user;
+
+/* add_event.c */
+route_handler api_add_event;
+
 /* health.c */
 route_handler api_health;
 route_handler api_healthz;

@@ -15,6 +15,7 @@
 #include "queue/store.h"
 #include "storage/storage.h"
 #include "stream/hub.h"
+#include "upstream/upstream.h"
 
 #include <stdint.h>
 
@@ -28,6 +29,7 @@ struct access_rules {
 };
 
 struct publisher;
+struct refresher;
 
 struct server {
     struct log log;
@@ -39,6 +41,8 @@ struct server {
     struct metrics *metrics;
     struct periodic *metrics_rounds;
     uint64_t reference_generation; /* of the stored table, 0: none (src/api/reference.h) */
+    struct upstream *upstream;   /* NULL: none */
+    struct refresher *refresher; /* NULL: none */
     struct http_server *http;
     struct access_rules access;
     int64_t longest_wait_ns;

@@ -23,6 +23,10 @@ struct serve_options {
     const char *port_file;
     const char *database;
     int64_t heartbeat_ns;
+    const char *upstream; /* NULL: none */
+    int64_t upstream_timeout_ns;
+    int64_t upstream_refresh_ns;
+    uint64_t upstream_calls;
     int64_t ttl_ns;
     int64_t wait_ns;
     uint64_t threads;

@@ -1,5 +1,6 @@
 /* Section 6 of the API: how the server is. */
 #include "api/api.h"
+#include "api/refresher.h"
 
 static void append_pool(struct buffer *body, const struct pool_counts *pool)
 {
@@ -26,6 +27,42 @@ static void append_metrics(struct buffer *body, const struct metrics_counts *cou
         (unsigned long long)counts->memory_bytes, (unsigned long long)max_memory_bytes);
 }
 
+static void append_breaker(struct buffer *body, const struct breaker_counts *breaker, int64_t now)
+{
+    buffer_printf(
+        body,
+        "\"breaker\":\"%s\",\"failures_in_a_row\":%u,\"calls\":%llu,\"successes\":%llu,\"failures\":%llu,"
+        "\"refused\":%llu,\"opened\":%llu,",
+        breaker_state_name(breaker->state), (unsigned)breaker->row, (unsigned long long)breaker->calls,
+        (unsigned long long)breaker->successes, (unsigned long long)breaker->failures,
+        (unsigned long long)breaker->refused, (unsigned long long)breaker->opened);
+    if (breaker->state == BREAKER_OPEN) {
+        char time[CLOCK_RFC3339_BYTES];
+        clock_format_rfc3339(clock_wall_ms() + (breaker->probe_at - now) / CLOCK_NS_PER_MS, time);
+        buffer_printf(body, "\"next_probe\":\"%s\",", time);
+    } else {
+        buffer_append_text(body, "\"next_probe\":null,");
+    }
+}
+
+static void append_upstream(struct buffer *body, const struct server *server)
+{
+    struct upstream_counts counts = upstream_counts(server->upstream);
+    struct refresher_counts refreshes = refresher_counts(server->refresher);
+    int64_t now = clock_monotonic_ns();
+    buffer_append_text(body, ",\"upstream\":{");
+    append_breaker(body, &counts.breaker, now);
+    buffer_printf(body,
+                  "\"under_way\":%u,\"most_under_way\":%u,\"refreshes\":%llu,\"failed_refreshes\":%llu,",
+                  counts.calls_under_way, counts.most_calls, (unsigned long long)refreshes.succeeded,
+                  (unsigned long long)refreshes.failed);
+    if (refreshes.refreshed_at == 0)
+        buffer_append_text(body, "\"seconds_since_refresh\":null}");
+    else
+        buffer_printf(body, "\"seconds_since_refresh\":%lld}",
+                      (long long)((now - refreshes.refreshed_at) / CLOCK_NS_PER_SECOND));
+}
+
 void api_health(void *context, struct request *request, struct response *response)
 {
     (void)request;
@@ -47,9 +84,12 @@ void api_health(void *context, struct request *request, struct response *respons
     append_queue(body, &counts, server->max_memory_bytes);
     buffer_append_text(body, ",");
     append_metrics(body, &metrics, server->max_metrics_memory_bytes);
-    buffer_printf(body, ",\"streams\":%zu,\"database\":{\"engine\":\"%s\",\"state\":\"%s\"}}",
+    buffer_printf(body, ",\"streams\":%zu,\"database\":{\"engine\":\"%s\",\"state\":\"%s\"}",
                   hub_stream_count(server->hub), storage_engine_name(server->storage),
                   available ? "available" : "away");
+    if (server->upstream != NULL)
+        append_upstream(body, server);
+    buffer_append_text(body, "}");
     response_header(response, "Cache-Control", TEXT("no-store"));
 }
 

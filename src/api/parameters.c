@@ -3,20 +3,10 @@
 #include "base/clock.h"
 #include "net/query.h"
 
-int parameter_name(const struct request *request, const char *parameter, struct name *name,
-                   struct response *response)
+/* `what` and `name_of_it` are two words of the sentence. */
+static int check_name(const char *what, const char *name_of_it, struct name *name, size_t length,
+                      struct response *response)
 {
-    size_t length = 0;
-    switch (query_find(request->query, parameter, name->bytes, sizeof name->bytes, &length)) {
-    case QUERY_MISSING:
-        response_error(response, 400, "the parameter %s is missing", parameter);
-        return -1;
-    case QUERY_TOO_LONG:
-        response_error(response, 400, "the parameter %s is longer than %d bytes", parameter, NAME_BYTES);
-        return -1;
-    case QUERY_FOUND:
-        break;
-    }
     name->text = (struct text){.bytes = name->bytes, .length = length};
     const char *fault = NULL;
     if (length == 0)
@@ -27,7 +17,45 @@ int parameter_name(const struct request *request, const char *parameter, struct 
         fault = "holds a control character";
     if (fault == NULL)
         return 0;
-    response_error(response, 400, "the parameter %s %s", parameter, fault);
+    response_error(response, 400, "the %s%s %s", what, name_of_it, fault);
+    return -1;
+}
+
+int parameter_name_if_there(const struct request *request, const char *parameter, struct name *name,
+                            struct response *response)
+{
+    size_t length = 0;
+    switch (query_find(request->query, parameter, name->bytes, sizeof name->bytes, &length)) {
+    case QUERY_MISSING:
+        name->text = (struct text){.bytes = name->bytes, .length = 0};
+        return 0;
+    case QUERY_TOO_LONG:
+        response_error(response, 400, "the parameter %s is longer than %d bytes", parameter, NAME_BYTES);
+        return -1;
+    case QUERY_FOUND:
+        break;
+    }
+    return check_name("parameter ", parameter, name, length, response);
+}
+
+int parameter_name(const struct request *request, const char *parameter, struct name *name,
+                   struct response *response)
+{
+    if (parameter_name_if_there(request, parameter, name, response) != 0)
+        return -1;
+    if (name->text.length > 0)
+        return 0;
+    response_error(response, 400, "the parameter %s is missing", parameter);
+    return -1;
+}
+
+int parameter_segment(const struct request *request, const char *what, struct name *name,
+                      struct response *response)
+{
+    size_t length = 0;
+    if (query_decode_segment(request->segment, name->bytes, sizeof name->bytes, &length) == 0)
+        return check_name(what, "", name, length, response);
+    response_error(response, 400, "the %s is longer than %d bytes", what, NAME_BYTES);
     return -1;
 }
 

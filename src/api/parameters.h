@@ -18,6 +18,14 @@ struct name {
 int parameter_name(const struct request *request, const char *parameter, struct name *name,
                    struct response *response);
 
+/* The same for the segment behind the route's path; `what` says what it is. */
+int parameter_segment(const struct request *request, const char *what, struct name *name,
+                      struct response *response);
+
+/* The same, but it may be missing: the text is empty then. */
+int parameter_name_if_there(const struct request *request, const char *parameter, struct name *name,
+                            struct response *response);
+
 /* These leave the value alone where the parameter is missing. Return 0, or -1 with the response filled. */
 int parameter_seconds(const struct request *request, const char *parameter, int64_t most_ns, int64_t *ns,
                       struct response *response);

@@ -23,6 +23,13 @@ const struct route api_routes[] = {
      .handle = api_reference_users,
      .max_body = REFERENCE_BODY_BYTES},
     {.method = METHOD_GET, .path = "/metrics", .handle = api_metrics},
+    {.method = METHOD_GET, .path = "/getUsers", .handle = api_users},
+    {.method = METHOD_GET, .path = "/getEvents", .handle = api_planned_events},
+    {.method = METHOD_GET,
+     .path = "/getEventsByUserId/",
+     .takes_segment = true,
+     .handle = api_events_of_user},
+    {.method = METHOD_POST, .path = "/addEvent", .handle = api_add_event},
     {.method = METHOD_GET, .path = "/health", .handle = api_health, .open = true},
     {.method = METHOD_GET, .path = "/healthz", .handle = api_healthz, .open = true},
 };

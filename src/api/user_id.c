@@ -14,6 +14,25 @@ static bool is_integer(struct text number)
     return number.length > sign && number.length <= NAME_BYTES;
 }
 
+bool id_read(struct text value, struct name *id)
+{
+    struct buffer strings = BUFFER_EMPTY;
+    struct text decoded = {.length = 0};
+    enum json_type type = json_type_of(value);
+    if (type == JSON_NUMBER && is_integer(value))
+        decoded = value;
+    else if (type != JSON_STRING || json_string(value, &strings, &decoded) != JSON_STRING_OK ||
+             text_has_control(decoded))
+        decoded.length = 0;
+    bool good = decoded.length > 0 && decoded.length <= NAME_BYTES;
+    if (good) {
+        memcpy(id->bytes, decoded.bytes, decoded.length);
+        id->text = (struct text){.bytes = id->bytes, .length = decoded.length};
+    }
+    buffer_free(&strings);
+    return good;
+}
+
 int user_id_read(struct text value, struct user_id *user, struct response *response)
 {
     enum json_type type = json_type_of(value);

@@ -9,6 +9,10 @@ struct user_id {
     struct text as_sent; /* the value as it stands in the body */
 };
 
+/* Reads a JSON value that an id may be: an integer, or a string of 1 to 255 bytes without control characters. Returns
+ * false for anything else. */
+bool id_read(struct text value, struct name *id);
+
 /* Reads a JSON value, as json_members gives it. Returns 0, or -1 with the response filled. */
 int user_id_read(struct text value, struct user_id *user, struct response *response);
 

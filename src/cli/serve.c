@@ -1,6 +1,7 @@
 /* The command `serve`: puts a server together, waits for a signal, takes it apart. */
 #include "api/api.h"
 #include "api/reference.h"
+#include "api/refresher.h"
 #include "api/stream.h"
 #include "base/clock.h"
 #include "cli/commands.h"
@@ -147,6 +148,37 @@ static int create_storage(struct server *server, const struct serve_options *opt
     return server->storage == NULL ? -1 : 0;
 }
 
+static int create_upstream(struct server *server, const struct serve_options *options)
+{
+    char reason[UPSTREAM_REASON_BYTES];
+    if (options->upstream == NULL)
+        return 0;
+    struct upstream_options upstream_options = upstream_defaults();
+    upstream_options.url = options->upstream;
+    upstream_options.call_ns = options->upstream_timeout_ns;
+    upstream_options.most_calls = (unsigned)options->upstream_calls;
+    upstream_options.log = &server->log;
+    server->upstream = upstream_create(&upstream_options, reason);
+    if (server->upstream == NULL)
+        fprintf(stderr, "event-syncer: %s\n", reason);
+    return server->upstream == NULL ? -1 : 0;
+}
+
+/* Its first round fetches the lists; nobody waits for it. */
+static int start_refresher(struct server *server, const struct serve_options *options)
+{
+    if (server->upstream == NULL)
+        return 0;
+    struct refresher_options refresher_options = {.upstream = server->upstream,
+                                                  .storage = server->storage,
+                                                  .log = &server->log,
+                                                  .interval_ns = options->upstream_refresh_ns};
+    server->refresher = refresher_start(&refresher_options);
+    if (server->refresher == NULL)
+        fprintf(stderr, "event-syncer: can't start: %s\n", strerror(errno));
+    return server->refresher == NULL ? -1 : 0;
+}
+
 static int start_hub(struct server *server)
 {
     uint64_t newest_id = 0;
@@ -257,6 +289,10 @@ static int run(struct server *server, const struct serve_options *options)
 
 static void free_server(struct server *server, bool served)
 {
+    /* Calls that are still under way have had their time. */
+    if (server->upstream != NULL)
+        upstream_stop(server->upstream);
+    refresher_stop(server->refresher);
     /* The writer's last words may become jobs of the pool, and a replay reads the database until its worker ends. */
     storage_stop(server->storage);
     if (server->hub != NULL)
@@ -265,6 +301,7 @@ static void free_server(struct server *server, bool served)
     storage_close(server->storage);
     hub_free(server->hub);
     publisher_free(server->publisher);
+    upstream_free(server->upstream);
     periodic_stop(server->metrics_rounds);
 #ifdef STORE_CHECKS
     metrics_free(server->metrics); /* the same goes for them as for the events below */
@@ -298,8 +335,9 @@ static int serve(const struct serve_options *options)
     struct text headers = {.bytes = common_headers.bytes, .length = common_headers.length};
     prepare_process(options);
     bool served = create_store(&server, options) == 0 && create_metrics(&server, options) == 0 &&
-                  create_storage(&server, options) == 0 && reference_restore(&server) == 0 &&
-                  create_http(&server, options, headers) == 0 && start_hub(&server) == 0 &&
+                  create_upstream(&server, options) == 0 && create_storage(&server, options) == 0 &&
+                  reference_restore(&server) == 0 && create_http(&server, options, headers) == 0 &&
+                  start_hub(&server) == 0 && start_refresher(&server, options) == 0 &&
                   run(&server, options) == 0;
     free_server(&server, served);
     buffer_free(&common_headers);

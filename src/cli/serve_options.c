@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_PER_CORE = 2, MOST_SECONDS = 365 * 24 * 3600 };
+enum { THREADS_PER_CORE = 2, MOST_SECONDS = 365 * 24 * 3600, MOST_TIMEOUT_SECONDS = 60 };
 
 static int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -120,6 +120,33 @@ static int set_retention(struct serve_options *options, const char *value)
 static int set_heartbeat(struct serve_options *options, const char *value)
 {
     return read_seconds("--heartbeat", value, &options->heartbeat_ns);
+}
+
+static int set_upstream(struct serve_options *options, const char *value)
+{
+    options->upstream = value; /* judged by upstream_create */
+    return 0;
+}
+
+static int set_upstream_timeout(struct serve_options *options, const char *value)
+{
+    if (read_seconds("--upstream-timeout", value, &options->upstream_timeout_ns) != 0)
+        return -1;
+    if (options->upstream_timeout_ns < CLOCK_NS_PER_MS ||
+        options->upstream_timeout_ns > MOST_TIMEOUT_SECONDS * CLOCK_NS_PER_SECOND)
+        return fail("--upstream-timeout takes 0.001 to %d seconds, not '%s'", (int)MOST_TIMEOUT_SECONDS,
+                    value);
+    return 0;
+}
+
+static int set_upstream_refresh(struct serve_options *options, const char *value)
+{
+    return read_seconds("--upstream-refresh", value, &options->upstream_refresh_ns);
+}
+
+static int set_upstream_calls(struct serve_options *options, const char *value)
+{
+    return read_number("--upstream-calls", value, 10000, &options->upstream_calls);
 }
 
 static int set_ttl(struct serve_options *options, const char *value)
@@ -232,6 +259,12 @@ static const struct option_row option_rows[] = {
      set_max_metrics_memory},
     {"--retention", "SECONDS", "how long the metrics keep events (1800)", set_retention},
     {"--heartbeat", "SECONDS", "between two heartbeats of a stream (15)", set_heartbeat},
+    {"--upstream", "URL", "a service that events are added to first, http://HOST[:PORT][/PATH] (none)",
+     set_upstream},
+    {"--upstream-timeout", "SECONDS", "the longest that a call of it may take (5)", set_upstream_timeout},
+    {"--upstream-refresh", "SECONDS", "between two refreshes of its users and events (30)",
+     set_upstream_refresh},
+    {"--upstream-calls", "N", "calls of it that may be under way at once (64)", set_upstream_calls},
     {"--token", "TOKEN", "what clients must bring as Authorization: Bearer TOKEN (EVENT_SYNCER_TOKEN)",
      set_token_value},
     {"--token-file", "FILE", "a file whose first line is the token", set_token_file},
@@ -349,6 +382,9 @@ enum options_result serve_options_read(struct serve_options *options, int argume
         .ttl_ns = 120 * CLOCK_NS_PER_SECOND,
         .wait_ns = 30 * CLOCK_NS_PER_SECOND,
         .heartbeat_ns = 15 * CLOCK_NS_PER_SECOND,
+        .upstream_timeout_ns = 5 * CLOCK_NS_PER_SECOND,
+        .upstream_refresh_ns = 30 * CLOCK_NS_PER_SECOND,
+        .upstream_calls = 64,
         .threads = THREADS_PER_CORE * system_core_count(),
         .max_body = UINT64_C(1024) * 1024,
         .max_memory = UINT64_C(1024) * 1024 * 1024,
