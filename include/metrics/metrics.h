@@ -35,7 +35,7 @@
  *
  * Locks, outermost first
  *   1  metrics->swap   whose turn it is to set a reference table: one after the other. Not held meanwhile: the turn is
- *                      a flag, that another thread than the one that took it may give back
+ *                      a flag, that another thread than the one that took it may give back (metrics_end_turn)
  *   2  metrics->turn   held only while `mutex` is taken: who waits for `mutex` holds it, so that the thread that makes a
  *                      new view, which takes them again and again, can't keep anybody out for longer than one part
  *   3  metrics->mutex  all the rest: clock, ring, views, users, types, filter (leaf)
@@ -67,6 +67,7 @@
 #include "base/text.h"
 #include "metrics/reference.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -106,7 +107,6 @@ enum metrics_set_result {
     METRICS_SET_OK,
     METRICS_SET_STALE, /* the current table's update is of a later time */
     METRICS_SET_FULL,  /* no memory left to make its view */
-    METRICS_SET_BUSY,  /* another one was being set all the time */
 };
 
 struct metrics_count {
@@ -158,12 +158,16 @@ void metrics_append_message(struct buffer *buffer, enum metrics_result result, s
 /* Begins a reference table for these metrics (reference.h), whose update carries the time `wall_ms`. NULL: no memory. */
 struct reference_builder *metrics_reference_begin(struct metrics *metrics, int64_t wall_ms);
 
-/* Gets all ready for `reference`, which metrics_reference_begin began, to become the table, so that the rest can't fail:
- * the caller may make it durable, and then commits or abandons it, in any thread. Takes as long as its view takes to make
- * (10 million events: half a second), and waits until `deadline_at` (CLOCK_MONOTONIC) for one that is being set; ingest and
- * queries go on. Anything but METRICS_SET_OK has changed nothing. The caller's reference stays the caller's. */
-enum metrics_set_result metrics_prepare_reference(struct metrics *metrics, struct reference *reference,
-                                                  int64_t deadline_at);
+/* Waits until `deadline_at` (CLOCK_MONOTONIC) for the turn to set a table: one at a time is made and set. Returns false when
+ * others had it all the time. metrics_end_turn gives it back, in any thread. */
+bool metrics_take_turn(struct metrics *metrics, int64_t deadline_at);
+void metrics_end_turn(struct metrics *metrics);
+
+/* With the turn: gets all ready for `reference`, which metrics_reference_begin began, to become the table, so that the rest
+ * can't fail: the caller may make it durable, and then commits or abandons it, in any thread, which ends the turn. Takes as
+ * long as its view takes to make (10 million events: half a second); ingest and queries go on. Anything but
+ * METRICS_SET_OK has changed nothing, the turn included. The caller's reference stays the caller's. */
+enum metrics_set_result metrics_prepare_reference(struct metrics *metrics, struct reference *reference);
 
 /* Every answer that is asked for from now on is made from the reference that was prepared. */
 void metrics_commit_reference(struct metrics *metrics);

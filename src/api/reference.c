@@ -124,6 +124,8 @@ static enum storage_result store_pieces(struct server *server, uint64_t generati
                                                     : store_piece(server, generation, *count, &piece);
         ++*count;
     }
+    if (result == STORAGE_OK && piece.failed)
+        result = STORAGE_NO_MEMORY;
     buffer_free(&piece);
     return result;
 }
@@ -228,29 +230,25 @@ static enum storage_result store_table(struct server *server, const struct updat
 
 /* --- the request --- */
 
-static void replace_table(struct server *server, const struct update *update, struct reference *reference,
-                          struct response *response)
+/* With the turn, which ends here, or with a write whose outcome is not known. */
+static void replace_table(struct server *server, const struct update *update, struct response *response)
 {
-    enum storage_result result = STORAGE_AWAY;
-    /* Many would else wait for their turn to find that out. */
-    if (!storage_is_available(server->storage)) {
-        answer_database_error(response, result);
+    struct reference *reference = make_table(server, update, response);
+    if (reference == NULL) {
+        metrics_end_turn(server->metrics);
         return;
     }
-    switch (metrics_prepare_reference(server->metrics, reference, clock_monotonic_ns() + TURN_NS)) {
-    case METRICS_SET_STALE:
+    enum metrics_set_result prepared = metrics_prepare_reference(server->metrics, reference);
+    reference_release(reference);
+    if (prepared != METRICS_SET_OK)
+        metrics_end_turn(server->metrics);
+    if (prepared == METRICS_SET_STALE)
         response_error(response, 409, "Stale update: the table is of a later ts");
-        return;
-    case METRICS_SET_FULL:
+    if (prepared == METRICS_SET_FULL)
         answer_full(response);
+    if (prepared != METRICS_SET_OK)
         return;
-    case METRICS_SET_BUSY:
-        response_error(response, 503, "the reference table is being replaced by another request");
-        return;
-    case METRICS_SET_OK:
-        break;
-    }
-    result = store_table(server, update);
+    enum storage_result result = store_table(server, update);
     if (result != STORAGE_OK) {
         answer_database_error(response, result);
         return;
@@ -265,14 +263,18 @@ void api_reference_users(void *context, struct request *request, struct response
     struct update update;
     if (read_update(request, &update, response) != 0)
         return;
-    struct reference *reference = make_table(server, &update, response);
-    if (reference == NULL)
+    /* Many would else wait for their turn to find that out. */
+    if (!storage_is_available(server->storage)) {
+        answer_database_error(response, STORAGE_AWAY);
         return;
-    if (database_begin(request, response) == 0) {
-        replace_table(server, &update, reference, response);
-        blocking_end(request->worker);
     }
-    reference_release(reference);
+    if (database_begin(request, response) != 0)
+        return;
+    if (metrics_take_turn(server->metrics, clock_monotonic_ns() + TURN_NS))
+        replace_table(server, &update, response);
+    else
+        response_error(response, 503, "the reference table is being replaced by another request");
+    blocking_end(request->worker);
 }
 
 /* --- at start --- */

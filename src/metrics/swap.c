@@ -80,7 +80,27 @@ static enum progress fill_next(struct metrics *metrics, struct view *view)
     return progress;
 }
 
-static enum metrics_set_result prepare(struct metrics *metrics, struct reference *reference)
+bool metrics_take_turn(struct metrics *metrics, int64_t deadline_at)
+{
+    bool in_time = true;
+    pthread_mutex_lock(&metrics->swap);
+    while (metrics->swapping && in_time)
+        in_time = sync_wait_until(&metrics->swapped, &metrics->swap, deadline_at);
+    bool taken = !metrics->swapping;
+    metrics->swapping = true;
+    pthread_mutex_unlock(&metrics->swap);
+    return taken;
+}
+
+void metrics_end_turn(struct metrics *metrics)
+{
+    pthread_mutex_lock(&metrics->swap);
+    metrics->swapping = false;
+    pthread_cond_signal(&metrics->swapped);
+    pthread_mutex_unlock(&metrics->swap);
+}
+
+enum metrics_set_result metrics_prepare_reference(struct metrics *metrics, struct reference *reference)
 {
     /* Only who has the turn changes `current`. */
     const struct view *current = metrics->current;
@@ -95,37 +115,6 @@ static enum metrics_set_result prepare(struct metrics *metrics, struct reference
     return METRICS_SET_FULL;
 }
 
-static bool take_turn(struct metrics *metrics, int64_t deadline_at)
-{
-    bool in_time = true;
-    pthread_mutex_lock(&metrics->swap);
-    while (metrics->swapping && in_time)
-        in_time = sync_wait_until(&metrics->swapped, &metrics->swap, deadline_at);
-    bool taken = !metrics->swapping;
-    metrics->swapping = true;
-    pthread_mutex_unlock(&metrics->swap);
-    return taken;
-}
-
-static void end_turn(struct metrics *metrics)
-{
-    pthread_mutex_lock(&metrics->swap);
-    metrics->swapping = false;
-    pthread_cond_signal(&metrics->swapped);
-    pthread_mutex_unlock(&metrics->swap);
-}
-
-enum metrics_set_result metrics_prepare_reference(struct metrics *metrics, struct reference *reference,
-                                                  int64_t deadline_at)
-{
-    if (!take_turn(metrics, deadline_at))
-        return METRICS_SET_BUSY;
-    enum metrics_set_result result = prepare(metrics, reference);
-    if (result != METRICS_SET_OK)
-        end_turn(metrics);
-    return result;
-}
-
 void metrics_commit_reference(struct metrics *metrics)
 {
     metrics_lock(metrics);
@@ -135,7 +124,7 @@ void metrics_commit_reference(struct metrics *metrics)
     metrics->next = NULL;
     metrics_leave(metrics);
     view_free(metrics, former);
-    end_turn(metrics);
+    metrics_end_turn(metrics);
 }
 
 void metrics_abandon_reference(struct metrics *metrics)
@@ -145,14 +134,18 @@ void metrics_abandon_reference(struct metrics *metrics)
     metrics->next = NULL;
     metrics_leave(metrics);
     view_free(metrics, view);
-    end_turn(metrics);
+    metrics_end_turn(metrics);
 }
 
 enum metrics_set_result metrics_set_reference(struct metrics *metrics, struct reference *reference)
 {
-    enum metrics_set_result result = metrics_prepare_reference(metrics, reference, INT64_MAX);
+    while (!metrics_take_turn(metrics, INT64_MAX))
+        continue;
+    enum metrics_set_result result = metrics_prepare_reference(metrics, reference);
     if (result == METRICS_SET_OK)
         metrics_commit_reference(metrics);
+    else
+        metrics_end_turn(metrics);
     return result;
 }
 

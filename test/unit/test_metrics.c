@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-enum { PLENTY = 64 * 1024 * 1024, RETENTION = 1800, SECOND = 1000 };
+enum { METRICS_BUSY = -1, PLENTY = 64 * 1024 * 1024, RETENTION = 1800, SECOND = 1000 };
 
 static void events_are_judged_in_order(void **state)
 {
@@ -238,12 +238,17 @@ static void a_new_table_holds_for_the_whole_window(void **state)
     kit_end(&kit);
 }
 
-static enum metrics_set_result prepare(struct metrics_kit *kit, const char *rows)
+/* The result, or METRICS_BUSY when it is another's turn. */
+static int prepare(struct metrics_kit *kit, const char *rows)
 {
+    if (!metrics_take_turn(kit->metrics, clock_monotonic_ns()))
+        return METRICS_BUSY;
     struct reference *reference = kit_table(kit, rows, 2);
-    enum metrics_set_result result = metrics_prepare_reference(kit->metrics, reference, clock_monotonic_ns());
+    enum metrics_set_result result = metrics_prepare_reference(kit->metrics, reference);
     reference_release(reference);
-    return result;
+    if (result != METRICS_SET_OK)
+        metrics_end_turn(kit->metrics);
+    return (int)result;
 }
 
 static void a_prepared_table_holds_from_its_commit_on(void **state)
@@ -277,7 +282,7 @@ static void one_table_is_prepared_at_a_time(void **state)
     kit_start(&kit, 60, PLENTY);
     assert_int_equal(kit_ingest(&kit, "1", "u", "t", 0), METRICS_ACCEPTED);
     assert_int_equal(prepare(&kit, "u a -"), METRICS_SET_OK);
-    assert_int_equal(prepare(&kit, "u b -"), METRICS_SET_BUSY);
+    assert_int_equal(prepare(&kit, "u b -"), METRICS_BUSY);
     metrics_abandon_reference(kit.metrics);
     kit_expect(&kit, 60, "events 1 unknown 1 users 0 plan region type:t=1");
     assert_int_equal(prepare(&kit, "u c -"), METRICS_SET_OK);
