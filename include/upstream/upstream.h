@@ -132,8 +132,9 @@ enum upstream_result upstream_get(struct upstream *upstream, const char *path, s
 
 void upstream_answer_free(struct upstream_answer *answer);
 
-/* From now on calls fail at once, and those under way end, as failed, within some 1 s. Does not wait for them. */
-void upstream_stop(struct upstream *upstream);
+/* From the instant `at` (CLOCK_MONOTONIC; 0: now) on, calls fail at once, and those under way end, as failed, within some
+ * 1 s. Does not wait for them. */
+void upstream_stop(struct upstream *upstream, int64_t at);
 
 struct upstream_counts {
     struct breaker_counts breaker;

@@ -85,8 +85,8 @@ static int64_t refresh_all(void *context, struct periodic *periodic)
     struct refresher *refresher = context;
     int64_t next_at = clock_monotonic_ns() + refresher->options.interval_ns;
     bool whole = true;
-    for (int number = 0; number < LISTS && whole && !periodic_is_stopping(periodic); number++)
-        whole = refresh(refresher, number, periodic);
+    for (int number = 0; number < LISTS && !periodic_is_stopping(periodic); number++)
+        whole = refresh(refresher, number, periodic) && whole;
     if (!whole) {
         atomic_fetch_add(&refresher->failed, 1);
         return next_at;
@@ -120,6 +120,12 @@ void refresher_stop(struct refresher *refresher)
     if (refresher == NULL)
         return;
     periodic_stop(refresher->thread);
+    refresher->thread = NULL;
+}
+
+void refresher_free(struct refresher *refresher)
+{
+    refresher_stop(refresher);
     free(refresher);
 }
 

@@ -34,8 +34,10 @@ struct refresher_counts {
 /* Returns NULL with errno. */
 struct refresher *refresher_start(const struct refresher_options *options);
 
-/* Ends the thread: at once where upstream_stop came before, but for a write of the database. Takes NULL. */
+/* Ends the thread: at once where upstream_stop came before, but for a write of the database. Its counts may be asked for until
+ * refresher_free. Both take NULL. */
 void refresher_stop(struct refresher *refresher);
+void refresher_free(struct refresher *refresher);
 
 struct refresher_counts refresher_counts(struct refresher *refresher);
 

@@ -20,6 +20,7 @@
 
 enum {
     STOP_SECONDS = 8,
+    UPSTREAM_STOP_SECONDS = 2, /* before that, calls of the upstream begin to end */
     MOST_ARENAS = 8,
     LAST_EVENTS_SECONDS = 1, /* that streams get what is published at a stop */
     STREAMS_PART = 8,        /* of --max-memory, for events that wait in streams, and again for replays */
@@ -267,6 +268,9 @@ static void wait_for_stop_signal(const struct server *server)
 static void stop(struct server *server)
 {
     int64_t deadline_at = clock_monotonic_ns() + STOP_SECONDS * CLOCK_NS_PER_SECOND;
+    /* So that its callers can still be answered. */
+    if (server->upstream != NULL)
+        upstream_stop(server->upstream, deadline_at - UPSTREAM_STOP_SECONDS * CLOCK_NS_PER_SECOND);
     hub_drain(server->hub, clock_monotonic_ns() + LAST_EVENTS_SECONDS * CLOCK_NS_PER_SECOND);
     http_server_stop_accepting(server->http);
     store_stop(server->store);
@@ -291,13 +295,14 @@ static void free_server(struct server *server, bool served)
 {
     /* Calls that are still under way have had their time. */
     if (server->upstream != NULL)
-        upstream_stop(server->upstream);
+        upstream_stop(server->upstream, 0);
     refresher_stop(server->refresher);
     /* The writer's last words may become jobs of the pool, and a replay reads the database until its worker ends. */
     storage_stop(server->storage);
     if (server->hub != NULL)
         hub_stop(server->hub);
     http_server_free(server->http);
+    refresher_free(server->refresher);
     storage_close(server->storage);
     hub_free(server->hub);
     publisher_free(server->publisher);

@@ -1,5 +1,7 @@
 #include "upstream/transfer.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,7 +69,7 @@ static int keep_going(void *context, curl_off_t to_come, curl_off_t came, curl_o
 {
     const struct transfer *transfer = context;
     (void)to_come, (void)came, (void)to_go, (void)gone;
-    return atomic_load(transfer->setup->stopping) ? 1 : 0;
+    return clock_monotonic_ns() >= atomic_load(transfer->setup->stop_at) ? 1 : 0;
 }
 
 /* --- making --- */
@@ -87,14 +89,14 @@ static struct curl_slist *make_fields(const char *const *fields)
 }
 
 int transfer_setup_make(struct transfer_setup *setup, const struct upstream_options *options,
-                        const atomic_bool *stopping)
+                        const _Atomic int64_t *stop_at)
 {
     /* "Expect:" without a value keeps libcurl from asking for 100 Continue before large bodies. */
     static const char *const post[] = {"Content-Type: application/json", "Accept: application/json",
                                        "Expect:", NULL};
     static const char *const get[] = {"Accept: application/json", NULL};
     setup->call_ns = options->call_ns;
-    setup->stopping = stopping;
+    setup->stop_at = stop_at;
     setup->post_fields = make_fields(post);
     setup->get_fields = make_fields(get);
     setup->authorities = options->authorities == NULL ? NULL : strdup(options->authorities);

@@ -21,7 +21,7 @@ struct transfer_setup {
     struct curl_slist *get_fields;
     char *authorities; /* NULL: the system's */
     int64_t call_ns;
-    const atomic_bool *stopping; /* set: transfers under way end */
+    const _Atomic int64_t *stop_at; /* when transfers under way end (CLOCK_MONOTONIC) */
 };
 
 struct transfer_request {
@@ -56,7 +56,7 @@ struct transfer {
 
 /* Makes all but the base URL of it. Returns 0, or -1 without memory. transfer_setup_free ends it in both cases. */
 int transfer_setup_make(struct transfer_setup *setup, const struct upstream_options *options,
-                        const atomic_bool *stopping);
+                        const _Atomic int64_t *stop_at);
 void transfer_setup_free(struct transfer_setup *setup);
 
 /* Returns NULL with errno: ENOMEM, or ENOSYS when this libcurl does not know what is needed of it. */

@@ -18,7 +18,7 @@ struct upstream {
     struct upstream_options options; /* never change */
     struct transfer_setup setup;     /* never changes */
     struct breaker *breaker;
-    atomic_bool stopping;
+    _Atomic int64_t stop_at;
     pthread_mutex_t mutex;
     /* Under the mutex. */
     struct transfer_list idle;
@@ -89,7 +89,7 @@ static int prepare(struct upstream *upstream, char reason[static UPSTREAM_REASON
     struct transfer *first = NULL;
     upstream->breaker = breaker_create(&config);
     if (upstream->breaker != NULL &&
-        transfer_setup_make(&upstream->setup, &upstream->options, &upstream->stopping) == 0)
+        transfer_setup_make(&upstream->setup, &upstream->options, &upstream->stop_at) == 0)
         first = transfer_create(&upstream->setup);
     if (first == NULL) {
         snprintf(reason, UPSTREAM_REASON_BYTES, "the upstream's client can't be made: %s", strerror(errno));
@@ -112,6 +112,7 @@ struct upstream *upstream_create(const struct upstream_options *options,
         snprintf(reason, UPSTREAM_REASON_BYTES, "the upstream's client can't be made: %s", strerror(ENOMEM));
         return NULL;
     }
+    atomic_init(&upstream->stop_at, INT64_MAX);
     upstream->options = *options;
     SLIST_INIT(&upstream->idle);
     pthread_mutex_init(&upstream->mutex, NULL);
@@ -248,7 +249,7 @@ static enum upstream_result call(struct upstream *upstream, const struct transfe
                                  struct upstream_judge judge, struct upstream_answer *answer)
 {
     *answer = (struct upstream_answer){.retry_after_s = 1};
-    if (atomic_load(&upstream->stopping))
+    if (clock_monotonic_ns() >= atomic_load(&upstream->stop_at))
         return say(answer, UPSTREAM_FAILED, "the server is stopping");
     struct breaker_ticket ticket;
     int64_t retry_at = 0;
@@ -287,9 +288,9 @@ void upstream_answer_free(struct upstream_answer *answer)
     buffer_free(&answer->body);
 }
 
-void upstream_stop(struct upstream *upstream)
+void upstream_stop(struct upstream *upstream, int64_t at)
 {
-    atomic_store(&upstream->stopping, true);
+    atomic_store(&upstream->stop_at, at);
 }
 
 struct upstream_counts upstream_counts(struct upstream *upstream)

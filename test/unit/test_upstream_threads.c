@@ -101,7 +101,7 @@ static void stopping_ends_a_name_that_hangs(void **state)
     poster_begin(&poster, scene.upstream, "/a");
     names_await(1);
     int64_t stopped_at = clock_monotonic_ns();
-    upstream_stop(scene.upstream);
+    upstream_stop(scene.upstream, 0);
     assert_int_equal(poster_end(&poster), UPSTREAM_FAILED);
     assert_true(clock_monotonic_ns() - stopped_at < STOP_MOST_S * CLOCK_NS_PER_SECOND);
     assert_string_equal(poster.reason, "the server is stopping");
@@ -206,7 +206,7 @@ static void stopping_ends_hanging_calls(void **state)
         poster_begin(&posters[i], scene.upstream, "/addEvent");
     assert_int_equal(standin_await(scene.standin, NULL, BULKHEAD, KIT_WAIT_MS), 0);
     int64_t stopped_at = clock_monotonic_ns();
-    upstream_stop(scene.upstream);
+    upstream_stop(scene.upstream, 0);
     for (int i = 0; i < BULKHEAD; i++) {
         assert_int_equal(poster_end(&posters[i]), UPSTREAM_FAILED);
         assert_string_equal(posters[i].reason, "the server is stopping");
