@@ -61,7 +61,7 @@ static enum list_progress make_page(struct list *list, enum storage_result *erro
         buffer_append(&list->page, head, CHUNK_HEAD_BYTES);
     size_t start = list->page.length;
     enum list_progress progress = LIST_MORE;
-    while (progress == LIST_MORE && list->page.length - start < LIST_PAGE_BYTES)
+    while (progress == LIST_MORE && list->page.length - start < LIST_PAGE_BYTES && !list->page.failed)
         progress = list->producer.produce(list->producer.state, &list->page, error);
     if (progress == LIST_FAILED)
         return progress;
@@ -85,10 +85,13 @@ static enum body_more list_more(void *state, struct worker *worker)
 {
     struct list *list = state;
     enum storage_result error;
-    if (list->done || worker == NULL || blocking_begin(worker) != 0)
+    if (list->done || worker == NULL)
         return BODY_END;
+    /* Where no further thread may be spent, this one waits for the database all the same: half a list is worth nothing. */
+    bool blocking = blocking_begin(worker) == 0;
     enum list_progress progress = make_page(list, &error);
-    blocking_end(worker);
+    if (blocking)
+        blocking_end(worker);
     return progress == LIST_FAILED ? BODY_END : BODY_MORE;
 }
 
@@ -114,8 +117,8 @@ static void send_chunks(struct list *list, const struct request *request, struct
         buffer_append(response->body, first.bytes, first.length);
     }
     list->sent = list->page.length;
-    response->source =
-        (struct body_source){.operations = &operations, .state = list, .endless = true, .ends = true};
+    response->source = (struct body_source){
+        .operations = &operations, .state = list, .length = LIST_PAGE_BYTES, .endless = true, .ends = true};
 }
 
 void list_send(struct request *request, struct response *response, struct list_producer producer)

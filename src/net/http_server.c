@@ -129,6 +129,8 @@ struct connection_counts http_server_connections(struct http_server *server)
 static void look_again(void *context, struct connection *connection)
 {
     bool streaming = connection->state == CONNECTION_STREAMING;
+    if (streaming && connection->outgoing->source.ends)
+        return; /* it goes on to its end */
     if (streaming && connection->deadline_at != INT64_MAX)
         shutdown(connection->descriptor, SHUT_RDWR); /* it waits for a client that takes nothing */
     else if (connection->state == CONNECTION_PARKED || streaming)

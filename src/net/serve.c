@@ -325,13 +325,20 @@ static enum step resume_answer(struct worker *worker, struct connection *connect
     return close ? close_gently(worker->server, connection) : STEP_ON;
 }
 
+static void clear_large(struct buffer *buffer)
+{
+    if (buffer->capacity > SCRATCH_KEPT_BYTES)
+        buffer_free(buffer);
+    buffer_clear(buffer);
+}
+
 static void clear_scratch(struct worker *worker)
 {
-    struct buffer *bytes = &worker->message.bytes;
-    if (bytes->capacity > SCRATCH_KEPT_BYTES)
-        buffer_free(bytes);
-    buffer_clear(bytes);
-    worker->message = (struct message){.bytes = *bytes};
+    clear_large(&worker->message.bytes);
+    clear_large(&worker->body);
+    clear_large(&worker->headers);
+    clear_large(&worker->head);
+    worker->message = (struct message){.bytes = worker->message.bytes};
 }
 
 void connection_serve(struct worker *worker, struct connection *connection)

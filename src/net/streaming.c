@@ -39,6 +39,16 @@ static void free_request(struct worker *worker, struct connection *connection)
     connection->request_deadline_at = 0;
 }
 
+/* Until when the client must have taken a page of a body that ends; an event stream may last. */
+static int64_t page_deadline(const struct http_server *server, const struct body_source *source)
+{
+    const struct http_deadlines *deadlines = &server->options.deadlines;
+    if (!source->ends)
+        return INT64_MAX;
+    int64_t page_s = (int64_t)(source->length / (uint64_t)deadlines->answer_bytes_rate);
+    return clock_monotonic_ns() + deadlines->answer_ns + page_s * CLOCK_NS_PER_SECOND;
+}
+
 void stream_begin(struct worker *worker, struct connection *connection, struct outgoing *outgoing)
 {
     connection->outgoing = outgoing_keep(outgoing);
@@ -47,7 +57,7 @@ void stream_begin(struct worker *worker, struct connection *connection, struct o
         connection_close(worker->server, connection);
         return;
     }
-    connection->outgoing->deadline_at = INT64_MAX;
+    connection->outgoing->deadline_at = page_deadline(worker->server, &connection->outgoing->source);
     connection->deadline_at = INT64_MAX;
     free_request(worker, connection);
     connection_watch_room(worker->server, connection);
@@ -67,7 +77,8 @@ static int64_t room_deadline(const struct http_server *server, struct connection
     if (!moved && connection->deadline_at != INT64_MAX)
         return connection->deadline_at;
     connection->unsent = connection_unsent(connection);
-    return clock_monotonic_ns() + server->options.deadlines.stalled_ns;
+    int64_t stalled_at = clock_monotonic_ns() + server->options.deadlines.stalled_ns;
+    return stalled_at < connection->outgoing->deadline_at ? stalled_at : connection->outgoing->deadline_at;
 }
 
 /* Reads and drops what the client has sent: closing a socket with unread bytes would reset the connection, and the client
@@ -87,6 +98,19 @@ static bool end(struct http_server *server, struct connection *connection)
     return false;
 }
 
+/* A body that has come to its end by itself, and may still be on its way to a client that is sending. */
+static bool end_gently(struct http_server *server, struct connection *connection)
+{
+    if (!connection->outgoing->source.ends || shutdown(connection->descriptor, SHUT_WR) != 0)
+        return end(server, connection);
+    outgoing_abandon(connection->outgoing);
+    outgoing_free(connection->outgoing);
+    connection->outgoing = NULL;
+    connection->request_deadline_at = clock_monotonic_ns() + connection_linger_ns(server);
+    connection_yield(server, connection, CONNECTION_LINGERING, connection->request_deadline_at);
+    return false;
+}
+
 static enum body_more ask_for_more(struct connection *connection, struct worker *worker)
 {
     const struct body_source *source = &connection->outgoing->source;
@@ -97,12 +121,14 @@ static enum body_more ask_for_more(struct connection *connection, struct worker 
 static bool stream_step(struct http_server *server, struct connection *connection, struct worker *worker)
 {
     /* At a stop, what is queued goes out as far as the socket takes it. */
-    bool stopping = atomic_load(&server->stopping) && !connection->outgoing->source.ends;
-    if (connection->was_hung_up)
+    bool ends = connection->outgoing->source.ends;
+    bool stopping = atomic_load(&server->stopping) && !ends;
+    /* Who has only closed its sending side waits for an answer all the same, but not for events. */
+    if (connection->was_hung_up && !ends)
         return end(server, connection);
-    uint64_t before = connection->outgoing->source_sent;
+    uint64_t before = connection->outgoing->source_sent + connection->outgoing->sent;
     enum outgoing_result result = outgoing_send(connection->descriptor, connection->outgoing);
-    bool moved = connection->outgoing->source_sent > before;
+    bool moved = connection->outgoing->source_sent + connection->outgoing->sent > before;
     switch (result) {
     case OUTGOING_BLOCKED:
         if (stopping)
@@ -117,11 +143,12 @@ static bool stream_step(struct http_server *server, struct connection *connectio
             break;
         switch (ask_for_more(connection, worker)) {
         case BODY_MORE:
+            connection->outgoing->deadline_at = page_deadline(server, &connection->outgoing->source);
             return true;
         case BODY_IDLE:
             return !release_idle(connection);
         case BODY_END:
-            break;
+            return end_gently(server, connection);
         }
         break;
     case OUTGOING_WHOLE:
