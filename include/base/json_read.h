@@ -38,6 +38,9 @@ bool json_walk_member(struct json_walk *walk, struct text *name, struct text *va
  * empty text when there is none. Of a repeated name the last one counts, as in JavaScript. One walk for all. */
 void json_members(struct text object, const struct text *names, struct text *values, size_t count);
 
+/* Whether a name, as a walk gives it, is `wanted` when its escapes are decoded. */
+bool json_name_is(struct text name, struct text wanted);
+
 enum json_string_result {
     JSON_STRING_OK,
     JSON_STRING_BAD, /* an escaped surrogate without its partner: no Unicode text (RFC 8259 section 8.2) */

@@ -127,14 +127,6 @@ void api_planned_events(void *context, struct request *request, struct response 
     send_events(context, NULL, request, response);
 }
 
-static void note_user(void *context, size_t index, struct text attributes)
-{
-    (void)index;
-    (void)attributes;
-    bool *found = context;
-    *found = true;
-}
-
 /* Whether the reference table or the database knows the user; answers where that can't be found out, or it does not. */
 static bool user_is_known(struct server *server, struct text user, const struct request *request,
                           struct response *response)
@@ -142,18 +134,7 @@ static bool user_is_known(struct server *server, struct text user, const struct 
     struct reference *reference = metrics_reference(server->metrics);
     bool found = reference != NULL && reference_find(reference, user) != REFERENCE_NONE;
     reference_release(reference);
-    if (found)
-        return true;
-    if (database_begin(request, response) != 0)
-        return false;
-    enum storage_result result =
-        storage_planned_users_named(server->storage, &user, 1, note_user, &found, database_deadline());
-    blocking_end(request->worker);
-    if (result != STORAGE_OK)
-        answer_database_error(response, result);
-    else if (!found)
-        response_error(response, 404, "there is no such user");
-    return result == STORAGE_OK && found;
+    return found || planned_user_is_known(server, user, request, response, 404, "there is no such user");
 }
 
 void api_events_of_user(void *context, struct request *request, struct response *response)

@@ -1,7 +1,9 @@
 #include "api/planned.h"
 
+#include "api/database.h"
 #include "base/json.h"
 #include "base/json_read.h"
+#include "net/blocking.h"
 
 int planned_read_page(const struct request *request, struct name *after, uint64_t *limit,
                       struct response *response)
@@ -11,11 +13,35 @@ int planned_read_page(const struct request *request, struct name *after, uint64_
     return parameter_number(request, "limit", 1, INT64_MAX, limit, response);
 }
 
+static void note_user(void *context, size_t index, struct text attributes)
+{
+    (void)index;
+    (void)attributes;
+    bool *found = context;
+    *found = true;
+}
+
+bool planned_user_is_known(struct server *server, struct text user, const struct request *request,
+                           struct response *response, unsigned status, const char *error)
+{
+    bool found = false;
+    if (database_begin(request, response) != 0)
+        return false;
+    enum storage_result result =
+        storage_planned_users_named(server->storage, &user, 1, note_user, &found, database_deadline());
+    blocking_end(request->worker);
+    if (result != STORAGE_OK)
+        answer_database_error(response, result);
+    else if (!found)
+        response_error(response, status, "%s", error);
+    return result == STORAGE_OK && found;
+}
+
 /* These have their places; what else says them is passed over. */
 static bool has_a_place(struct text name)
 {
-    return text_equals(name, TEXT("\"id\"")) || text_equals(name, TEXT("\"userName\"")) ||
-           text_equals(name, TEXT("\"email\"")) || text_equals(name, TEXT("\"events\""));
+    return json_name_is(name, TEXT("id")) || json_name_is(name, TEXT("userName")) ||
+           json_name_is(name, TEXT("email")) || json_name_is(name, TEXT("events"));
 }
 
 /* The other members of an object, which may be empty. */

@@ -11,6 +11,10 @@
 int planned_read_page(const struct request *request, struct name *after, uint64_t *limit,
                       struct response *response);
 
+/* Whether the database knows the user; answers where that can't be found out, and with `status` and `error` where it does not. */
+bool planned_user_is_known(struct server *server, struct text user, const struct request *request,
+                           struct response *response, unsigned status, const char *error);
+
 /* Appends an event as lists show it. */
 void planned_append_event(struct buffer *buffer, const struct storage_planned_event *event);
 

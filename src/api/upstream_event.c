@@ -44,7 +44,7 @@ static void append_body(struct buffer *buffer, struct text body, struct text id)
     json_append_string(buffer, id);
     json_walk_begin(&walk, body);
     while (json_walk_member(&walk, &name, &value)) {
-        if (text_equals(name, TEXT("\"id\"")))
+        if (json_name_is(name, TEXT("id")))
             continue;
         buffer_append_text(buffer, ",");
         buffer_append(buffer, name.bytes, name.length);
@@ -120,8 +120,10 @@ static void answer_refused(const struct upstream_answer *answer, enum upstream_r
         answer_failed(response, 502, unavailable, answer->reason);
         break;
     case UPSTREAM_NO_MEMORY:
+        answer_failed(response, 502, unavailable,
+                      "outcome unknown: out of memory during the call of the upstream");
+        break;
     case UPSTREAM_ANSWERED:
-        answer_out_of_memory(response);
         break;
     }
 }

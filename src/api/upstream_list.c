@@ -111,7 +111,7 @@ static void set_attributes(struct batch *batch, struct text entry)
     buffer_append_text(&batch->texts, "{");
     json_walk_begin(&walk, entry);
     while (json_walk_member(&walk, &name, &value)) {
-        if (text_equals(name, TEXT("\"id\"")) || text_equals(name, TEXT("\"events\"")))
+        if (json_name_is(name, TEXT("id")) || json_name_is(name, TEXT("events")))
             continue;
         buffer_append_text(&batch->texts, batch->texts.length == start + 1 ? "" : ",");
         buffer_append(&batch->texts, name.bytes, name.length);

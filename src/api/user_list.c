@@ -32,6 +32,7 @@ struct user_list {
     struct name after;           /* the last one of the others */
     uint64_t left;               /* of the limit */
     bool begun;
+    bool ended;
     /* The batch; what is read of it so far. */
     struct user_entry users[USERS_AT_ONCE];
     size_t count;
@@ -118,25 +119,25 @@ static bool visit_other(void *context, const struct storage_planned_user *user)
     return true;
 }
 
-/* Goes on until there is one that is not in the table too, or no more. */
+/* Those who are in the table too have been listed: there may be none left of one read, and more to come. */
 static enum storage_result load_others(struct user_list *list)
 {
-    enum storage_result result;
-    do {
-        list->found = 0;
-        result = storage_planned_users(list->storage, list->after.text, most_users(list), LIST_PAGE_BYTES,
-                                       visit_other, list, database_deadline());
-    } while (result == STORAGE_OK && list->count == 0 && list->found > 0);
+    list->found = 0;
+    enum storage_result result =
+        storage_planned_users(list->storage, list->after.text, most_users(list), LIST_PAGE_BYTES, visit_other,
+                              list, database_deadline());
+    list->ended = list->found == 0;
     return result;
 }
 
-/* Loads the next users; none: the list is at its end. */
+/* Loads the next users, or finds the end of the list. */
 static enum storage_result load_batch(struct user_list *list)
 {
     list->count = 0;
     list->at = 0;
     buffer_clear(&list->texts);
-    if (list->left == 0)
+    list->ended = list->left == 0;
+    if (list->ended)
         return STORAGE_OK;
     enum storage_result result =
         list->next_in_table < table_count(list) ? load_from_table(list) : load_others(list);
@@ -213,10 +214,29 @@ static enum list_progress produce(void *state, struct buffer *page, enum storage
         *error = write_some(list);
     if (*error != STORAGE_OK)
         return LIST_FAILED;
-    if (list->count > 0)
+    if (!list->ended)
         return LIST_MORE;
     buffer_append_text(page, list->begun ? "]" : "[]");
     return LIST_DONE;
+}
+
+/* Goes behind the user of `afterId`. */
+static int find_start(struct server *server, struct user_list *list, const struct request *request,
+                      struct response *response)
+{
+    uint32_t number = REFERENCE_NONE;
+    if (list->reference != NULL)
+        number = reference_find(list->reference, list->after.text);
+    if (number != REFERENCE_NONE) {
+        list->next_in_table = number + 1;
+        list->after.text.length = 0;
+        return 0;
+    }
+    list->next_in_table = table_count(list);
+    return planned_user_is_known(server, list->after.text, request, response, 400,
+                                 "the parameter afterId names no user")
+               ? 0
+               : -1;
 }
 
 void api_users(void *context, struct request *request, struct response *response)
@@ -234,12 +254,9 @@ void api_users(void *context, struct request *request, struct response *response
         return;
     }
     list->reference = metrics_reference(server->metrics);
-    uint32_t number = REFERENCE_NONE;
-    if (list->reference != NULL && list->after.text.length > 0) {
-        number = reference_find(list->reference, list->after.text);
-        list->next_in_table = number == REFERENCE_NONE ? table_count(list) : number + 1;
-        if (number != REFERENCE_NONE)
-            list->after.text.length = 0;
+    if (list->after.text.length > 0 && find_start(server, list, request, response) != 0) {
+        user_list_free(list);
+        return;
     }
     list_send(request, response,
               (struct list_producer){.produce = produce, .free = user_list_free, .state = list});

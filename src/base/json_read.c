@@ -280,6 +280,12 @@ static bool escaped_equals(struct text content, struct text name)
     return matched == name.length;
 }
 
+bool json_name_is(struct text name, struct text wanted)
+{
+    struct text content = string_content(name);
+    return has_escapes(content) ? escaped_equals(content, wanted) : text_equals(content, wanted);
+}
+
 void json_members(struct text object, const struct text *names, struct text *values, size_t count)
 {
     for (size_t i = 0; i < count; i++)
