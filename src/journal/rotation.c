@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NUMBER_DIGITS = 4, OPEN_TRIES = 100 };
+enum { NUMBER_DIGITS = 4, PASSES = 4, OPEN_TRIES = 100 };
 
 /* --- names --- */
 
@@ -123,9 +123,9 @@ static bool has_first_line(struct folder *folder, const char *name, const struct
     return result == 0 && identity_fits(identity, &found);
 }
 
-/* Finds the name of the file. Returns 1, 0 when it is not there, -1 with errno. */
-static int find_name(const char *path, const struct journal_identity *identity,
-                     char name[static NAME_MAX + 1])
+/* One pass. Returns 1, 0 when it was not met, -1 with errno. */
+static int look_for_name(const char *path, const struct journal_identity *identity,
+                         char name[static NAME_MAX + 1])
 {
     struct folder folder;
     struct journal_identity found;
@@ -140,6 +140,17 @@ static int find_name(const char *path, const struct journal_identity *identity,
         break;
     }
     folder_close(&folder);
+    return result;
+}
+
+/* Finds the name of the file. Returns 1, 0 when it is not there, -1 with errno. */
+static int find_name(const char *path, const struct journal_identity *identity,
+                     char name[static NAME_MAX + 1])
+{
+    int result = 0;
+    /* One that is renamed while the folder is read may be met under neither name. */
+    for (int i = 0; i < PASSES && result == 0; i++)
+        result = look_for_name(path, identity, name);
     return result;
 }
 
