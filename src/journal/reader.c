@@ -199,8 +199,10 @@ bool journal_reader_is_finished(struct journal_reader *reader, const char *journ
         return false;
     if (fstat(reader->descriptor, &opened) != 0 || (uint64_t)opened.st_size != reader->read_to)
         return false;
+    if (reader->scanned != reader->end)
+        return false;
     *half_bytes = reader->read_to - reader->done.offset;
-    return reader->scanned == reader->end;
+    return true;
 }
 
 /* --- life --- */
