@@ -221,6 +221,16 @@ static void a_batch_goes_to_the_end_wherever_others_have_left_it(void **state)
     assert_int_equal(truncate(fixture->path, 3), 0);
     assert_int_equal(append(fixture, "third\n"), JOURNAL_OK);
     kit_expect_file(fixture->path, "fir\nthird\n");
+    /* While a batch is under way that is cut off again: the cut makes nothing longer. */
+    struct record record;
+    gate_shut(GATE_FDATASYNC, true);
+    submit(&record, fixture, "refused\n");
+    gate_await_waiting();
+    assert_int_equal(truncate(fixture->path, 3), 0);
+    gate_fail(GATE_FDATASYNC, 0, 1, EIO);
+    gate_shut(GATE_FDATASYNC, false);
+    assert_int_equal(await_record(&record), JOURNAL_AWAY);
+    kit_expect_file(fixture->path, "fir");
     fixture_free(fixture);
 }
 

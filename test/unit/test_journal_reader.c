@@ -274,6 +274,14 @@ static void a_file_that_is_cut_while_it_is_read_is_noticed(void **state)
     assert_int_equal(truncate(folder.file, 4), 0);
     expect_next(reader, JOURNAL_READ_CHANGED);
     journal_reader_close(reader);
+    /* Half a line that was read already. */
+    kit_append_file(folder.file, "half");
+    reader = reader_open(folder.file, NULL, 0);
+    expect_line(reader, 1, TEXT("one"), 4);
+    expect_next(reader, JOURNAL_READ_END);
+    assert_int_equal(truncate(folder.file, 4), 0);
+    expect_next(reader, JOURNAL_READ_CHANGED);
+    journal_reader_close(reader);
     kit_remove_folder(folder.path);
 }
 
