@@ -135,7 +135,7 @@ struct journal_counts {
     uint64_t failures;        /* batches that are not */
     uint64_t expired;         /* appends that were not settled in time, or had too little left */
     uint64_t unsettled_bytes; /* of now */
-    bool available;           /* whether the last batch became durable; true before the first */
+    bool available;           /* whether the last batch became durable, and no batch takes too long now */
 };
 
 struct journal_counts journal_counts(struct journal *journal);

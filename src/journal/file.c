@@ -131,18 +131,17 @@ static int open_anew(struct journal_file *file)
 static int cut(struct journal_file *file, off_t length)
 {
     struct stat opened;
+    file->uncut = true;
+    file->cut_to = length;
     if (fstat(file->descriptor, &opened) != 0)
         return -1;
     /* Never makes it longer: somebody else may have cut it meanwhile. */
-    if (opened.st_size <= length)
-        return 0;
-    if (file->system->ftruncate(file->descriptor, length) != 0) {
-        file->uncut = true;
-        file->cut_to = length;
+    bool is_longer = opened.st_size > length;
+    if (is_longer && file->system->ftruncate(file->descriptor, length) != 0)
         return -1;
-    }
+    file->uncut = false;
     /* What was cut off may have reached the disk already. */
-    return file->system->fdatasync(file->descriptor);
+    return is_longer ? file->system->fdatasync(file->descriptor) : 0;
 }
 
 /* Has the file open that has the name now. */
@@ -151,7 +150,6 @@ static int prepare(struct journal_file *file)
     if (file->descriptor >= 0) {
         if (file->uncut) {
             /* The last chance, while the lock still hides it from readers. */
-            file->uncut = false;
             cut(file, file->cut_to);
             file->uncut = false;
         }

@@ -257,12 +257,17 @@ static int64_t end_expired(void *context, struct periodic *thread)
     pthread_mutex_lock(&journal->mutex);
     take_expired_locked(journal, &journal->taken, &unknown);
     take_expired_locked(journal, &journal->queued, &away);
+    bool hangs = !TAILQ_EMPTY(&unknown) && journal->counts.available;
+    if (hangs)
+        journal->counts.available = false;
     int64_t taken_at = next_deadline_locked(&journal->taken);
     int64_t queued_at = next_deadline_locked(&journal->queued);
     /* What is submitted meanwhile has all its time, what is just being copied a sixth of it. */
     int64_t pause_ns = journal->writer_idles ? journal->call_ns : journal->call_ns / 8;
     int64_t next_at = clock_monotonic_ns() + pause_ns;
     pthread_mutex_unlock(&journal->mutex);
+    if (hangs)
+        log_error(journal->log, "the journal takes no lines: its disk does not answer in time");
     settle(journal, &unknown, JOURNAL_UNKNOWN);
     settle(journal, &away, JOURNAL_AWAY);
     next_at = taken_at < next_at ? taken_at : next_at;

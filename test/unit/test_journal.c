@@ -278,6 +278,7 @@ static void a_disk_that_hangs_holds_nobody_up(void **state)
     assert_true(clock_monotonic_ns() - started_at >= SHORT_CALL_NS);
     assert_int_equal(await_record(&taken), JOURNAL_UNKNOWN);
     assert_int_equal(await_record(&waiting), JOURNAL_AWAY);
+    assert_false(journal_counts(fixture->journal).available);
     /* The lines are the caller's again, though they are still being written. */
     char *expected = strdup(lines);
     memset(lines, '?', 64);
@@ -291,6 +292,7 @@ static void a_disk_that_hangs_holds_nobody_up(void **state)
     assert_int_equal(counts.expired, 2);
     assert_int_equal(counts.unsettled_bytes, 0);
     assert_int_equal(counts.lines, 1);
+    assert_true(counts.available);
     fixture_free(fixture);
 }
 
