@@ -14,6 +14,7 @@ struct command {
 
 static const struct command commands[] = {
     {"serve", command_serve, "serve events over HTTP (the default)"},
+    {"send", command_send, "post the lines of a file to a server"},
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };

@@ -6,5 +6,6 @@
 enum { EXIT_USAGE = 2 };
 
 int command_serve(int argument_count, char **arguments);
+int command_send(int argument_count, char **arguments);
 
 #endif
