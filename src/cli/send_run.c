@@ -25,7 +25,7 @@ struct place {
     bool is_under_way;
     unsigned tries;
     int64_t first_tried_at;
-    int64_t last_tried_at;
+    int64_t refused_at; /* the last time */
     int64_t again_at;
 };
 
@@ -184,7 +184,6 @@ static void begin(struct sender *sender, struct place *place, int64_t now_at)
 {
     place->is_under_way = true;
     place->tries++;
-    place->last_tried_at = now_at;
     if (place->tries == 1)
         place->first_tried_at = now_at;
     if (client_begin(sender->options->client, (unsigned)(place - sender->places), place->line->text) == 0)
@@ -231,11 +230,12 @@ static void try_again(struct sender *sender, struct place *place, const struct c
                      (double)give_up_ns / (double)CLOCK_NS_PER_SECOND, reason);
     } else if (now_at < give_up_at) {
         place->again_at = earlier(place->again_at, give_up_at);
-    } else if (sender->answered_at > place->last_tried_at) {
+    } else if (sender->answered_at > place->refused_at) {
         settle(sender, place, SEND_FATE_NOT_SENT, reason);
     } else {
         place->again_at = earlier(place->again_at, give_all_up_at);
     }
+    place->refused_at = now_at;
 }
 
 static void take_answer(struct sender *sender, const struct client_answer *answer)

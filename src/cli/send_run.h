@@ -8,7 +8,7 @@
  *   one line.
  *
  * When it gives up
- *   A line that was tried for `give_up_ns`, while others got through since its last try, is told as not sent. When no
+ *   A line that was tried for `give_up_ns`, while others got through since it was refused before, is told as not sent. When no
  *   line was answered for so long, the run stops.
  *
  * How it stops
