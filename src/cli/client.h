@@ -55,8 +55,8 @@ struct client *client_create(const struct client_options *options, char reason[s
 /* Takes NULL. Cuts what is under way. */
 void client_free(struct client *client);
 
-/* Starts a POST in a slot that has nothing under way. Returns 0, or -1 without memory. */
-int client_begin(struct client *client, unsigned slot, struct text body);
+/* Starts a POST in the slot of that number, from 0, which has nothing under way. Returns 0, or -1 without memory. */
+int client_begin(struct client *client, unsigned number, struct text body);
 
 /* Moves everything on without waiting. */
 void client_run(struct client *client);
@@ -65,7 +65,7 @@ void client_run(struct client *client);
 bool client_next(struct client *client, struct client_answer *answer);
 
 /* Ends what is under way in a slot, for which nothing is handed out then. Returns whether some of it was sent. */
-bool client_cut(struct client *client, unsigned slot);
+bool client_cut(struct client *client, unsigned number);
 
 /* Waits until client_run has something to do, one of the descriptors is readable, or the time is over. */
 void client_wait(struct client *client, const int *descriptors, size_t count, int64_t wait_ns);

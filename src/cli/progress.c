@@ -160,10 +160,7 @@ static void draw(struct progress *progress, struct progress_count done, const ch
     }
     if (tail_length > room)
         tail_length = room;
-    memcpy(line + length, tail, tail_length);
-    length += tail_length;
-    memcpy(line + length, "\x1b[K", 3);
-    length += 3;
+    length += (size_t)snprintf(line + length, sizeof line - length, "%.*s\x1b[K", (int)tail_length, tail);
     if (put(progress, line, length))
         progress->is_drawn = true;
 }

@@ -194,16 +194,16 @@ void send_queue_limit(struct send_queue *queue, uint64_t last_number)
 
 void send_queue_free(struct send_queue *queue)
 {
-    struct send_line *line;
-    while ((line = TAILQ_FIRST(&queue->lines)) != NULL) {
+    struct send_line *next;
+    for (struct send_line *line = TAILQ_FIRST(&queue->lines); line != NULL; line = next) {
         struct send_user *user = line->user;
-        TAILQ_REMOVE(&queue->lines, line, link);
-        const struct send_line *first = TAILQ_FIRST(&user->waiting);
-        if (first == line)
+        next = TAILQ_NEXT(line, link);
+        if (TAILQ_FIRST(&user->waiting) == line)
             TAILQ_REMOVE(&user->waiting, line, waiting);
         else
             user->is_busy = false; /* it was taken */
         free(line);
         look_at_user(queue, user);
     }
+    TAILQ_INIT(&queue->lines);
 }
