@@ -67,14 +67,16 @@ static void test_stop_and_continue(void **state)
                                        "event-syncer send -",
                                        next - 1, next, path));
         assert_memory_equal(errors, "event-syncer: stopped", 21); /* no line has an entry */
+        receiver_lock(receiver);
         for (unsigned number = 1; number <= LINES; number++)
             assert_int_equal(seen.counts[number], number < next ? 1 : 0);
         seen.delay_us = 0;
+        receiver_unlock(receiver);
         sending = sending_begin(kit, write_lines(kit, next), "--url", receiver_url(receiver));
         assert_int_equal(sending_end(sending), 0);
+        receiver_end(receiver);
         for (unsigned number = 1; number <= LINES; number++)
             assert_int_equal(seen.counts[number], 1);
-        receiver_end(receiver);
     }
 }
 
