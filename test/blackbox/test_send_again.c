@@ -113,7 +113,7 @@ static void test_unknown_outcomes(void **state)
         sending_file(
             kit, "{\"n\":1}\n{\"n\":2}\n{\"n\":3}\n{\"n\":4}\n{\"n\":5}\n{\"n\":6}\n{\"n\":7}\n{\"n\":8}\n"
                  "{\"n\":9}\n{\"n\":10}\n"),
-        "--url", receiver_url(receiver), "--timeout", "1");
+        "--url", receiver_url(receiver), "--timeout", "3");
     assert_int_equal(run->exit_status, 1);
     static const char *const lines[] = {
         "line 1: outcome unknown: the connection was lost before an answer",
@@ -195,7 +195,7 @@ static void test_gives_one_line_up(void **state)
     struct kit *kit = *state;
     struct receiver *receiver = receiver_start(kit, refuse_first, NULL);
     const struct kit_run *run = sending_run(kit, write_lines(kit, LINES), "--url", receiver_url(receiver),
-                                            "--connections", "2", "--give-up", "0.3");
+                                            "--connections", "2", "--give-up", "1");
     assert_int_equal(run->exit_status, 1);
     sending_assert_line(kit, run->errors, "line 1: not sent: 503 \"not this one\"");
     assert_null(strstr(run->errors, "stopped"));

@@ -121,8 +121,10 @@ static void test_one_user_waits_alone(void **state)
     /* All of the other's, and the first of the one that waits. */
     assert_true(receiver_await(receiver, OTHERS + 1));
     sending_close_input(sending);
-    while (receiver_count_of(receiver, "{\"userId\":2,\"n\":1000}") == 0)
+    int64_t deadline_at_ms = kit_deadline_at_ms(4 * KIT_DEADLINE_MS);
+    while (receiver_count_of(receiver, "{\"userId\":2,\"n\":1000}") == 0 && kit_now_ms() < deadline_at_ms)
         kit_pause();
+    assert_int_equal(receiver_count_of(receiver, "{\"userId\":2,\"n\":1000}"), 1);
     assert_int_equal(receiver_count_of(receiver, "{\"userId\":1,\"n\":2}"), 0);
     size_t before = receiver_count(receiver);
     assert_true(receiver_await(receiver, before + 1)); /* it is tried again */

@@ -115,7 +115,7 @@ static void test_stop_cuts(void **state)
     struct kit *kit = *state;
     struct receiver *receiver = receiver_start(kit, never_answer, NULL);
     struct sending *sending = sending_begin(kit, sending_file(kit, "1\n2\n3\n4\n"), "--url",
-                                            receiver_url(receiver), "--connections", "3", "--timeout", "2");
+                                            receiver_url(receiver), "--connections", "3", "--timeout", "4");
     assert_true(receiver_await(receiver, 3));
     kit_signal(sending->process, SIGTERM);
     assert_int_equal(sending_end(sending), 1);
@@ -291,7 +291,7 @@ static void test_broken_answers(void **state)
     const char *path = sending_file(kit, "{\"n\":1}\n");
     for (size_t i = 0; i < sizeof behaviours / sizeof *behaviours; i++) {
         standin_set(standin, "/liveEvent", &behaviours[i]);
-        const struct kit_run *run = sending_run(kit, path, "--url", standin_url(standin), "--timeout", "0.7");
+        const struct kit_run *run = sending_run(kit, path, "--url", standin_url(standin), "--timeout", "1.5");
         kit_note(kit, "behaviour %zu", i);
         assert_int_equal(run->exit_status, 1);
         assert_memory_equal(run->errors, "line 1: outcome unknown: ", 25);
