@@ -12,11 +12,11 @@ enum { DEEPEST_JSON = 1000 };
 
 struct send_user {
     struct table_link link;
-    TAILQ_ENTRY(send_user) ready;
     struct hash_128 name; /* stands for the name itself (base/hash.h) */
     struct send_line_list waiting;
     bool is_named; /* in the table */
     bool is_ready;
+    size_t place; /* in the heap */
     bool is_busy;
 };
 
@@ -24,7 +24,6 @@ int send_queue_begin(struct send_queue *queue)
 {
     *queue = (struct send_queue){.users = TABLE_EMPTY, .last_number = UINT64_MAX};
     TAILQ_INIT(&queue->lines);
-    TAILQ_INIT(&queue->ready);
     return hash_seed_draw(&queue->seed);
 }
 
@@ -111,15 +110,63 @@ static void free_user(struct send_queue *queue, struct send_user *user)
     free(user);
 }
 
+/* --- the heap of users that are ready --- */
+
+static uint64_t first_number(const struct send_user *user)
+{
+    return TAILQ_FIRST(&user->waiting)->number;
+}
+
+static void set_place(struct send_queue *queue, size_t place, struct send_user *user)
+{
+    queue->ready[place] = user;
+    user->place = place;
+}
+
+/* Moves a user from `place` up and down to where it belongs. */
+static void sift(struct send_queue *queue, size_t place, struct send_user *user)
+{
+    uint64_t number = first_number(user);
+    while (place > 0 && first_number(queue->ready[(place - 1) / 2]) > number) {
+        set_place(queue, place, queue->ready[(place - 1) / 2]);
+        place = (place - 1) / 2;
+    }
+    for (;;) {
+        size_t below = 2 * place + 1;
+        if (below + 1 < queue->ready_count &&
+            first_number(queue->ready[below + 1]) < first_number(queue->ready[below]))
+            below++;
+        if (below >= queue->ready_count || first_number(queue->ready[below]) > number)
+            break;
+        set_place(queue, place, queue->ready[below]);
+        place = below;
+    }
+    set_place(queue, place, user);
+}
+
+static void enter_heap(struct send_queue *queue, struct send_user *user)
+{
+    size_t place = queue->ready_count++;
+    set_place(queue, place, user);
+    sift(queue, place, user);
+}
+
+static void leave_heap(struct send_queue *queue, const struct send_user *user)
+{
+    struct send_user *last = queue->ready[--queue->ready_count];
+    if (last != user)
+        sift(queue, user->place, last);
+}
+
 /* Makes invariants 3 and 5 hold again. */
 static void look_at_user(struct send_queue *queue, struct send_user *user)
 {
     const struct send_line *first = TAILQ_FIRST(&user->waiting);
     bool may = !user->is_busy && first != NULL && first->number <= queue->last_number;
     if (may && !user->is_ready)
-        TAILQ_INSERT_TAIL(&queue->ready, user, ready);
+        enter_heap(queue, user);
     if (!may && user->is_ready)
-        TAILQ_REMOVE(&queue->ready, user, ready);
+        leave_heap(queue, user);
     user->is_ready = may;
     if (first == NULL && !user->is_busy)
         free_user(queue, user);
@@ -129,7 +176,9 @@ static void look_at_user(struct send_queue *queue, struct send_user *user)
 
 int send_queue_add(struct send_queue *queue, struct text text, uint64_t number, uint64_t file_bytes)
 {
-    struct send_line *line = malloc(sizeof *line + text.length);
+    struct send_line *line = NULL;
+    if (queue->count < SEND_QUEUE_LINES)
+        line = malloc(sizeof *line + text.length);
     if (line == NULL)
         return -1;
     struct send_user *user = find_or_make_user(queue, text);
@@ -154,13 +203,13 @@ int send_queue_add(struct send_queue *queue, struct text text, uint64_t number, 
 
 struct send_line *send_queue_take(struct send_queue *queue)
 {
-    struct send_user *user = TAILQ_FIRST(&queue->ready);
-    if (user == NULL)
+    if (queue->ready_count == 0)
         return NULL;
+    struct send_user *user = queue->ready[0];
     struct send_line *line = TAILQ_FIRST(&user->waiting);
-    TAILQ_REMOVE(&user->waiting, line, waiting);
     user->is_busy = true;
-    look_at_user(queue, user);
+    look_at_user(queue, user); /* leaves the heap, which goes by the line */
+    TAILQ_REMOVE(&user->waiting, line, waiting);
     return line;
 }
 
@@ -195,6 +244,7 @@ void send_queue_limit(struct send_queue *queue, uint64_t last_number)
 void send_queue_free(struct send_queue *queue)
 {
     struct send_line *next;
+    send_queue_limit(queue, 0); /* nobody is ready */
     for (struct send_line *line = TAILQ_FIRST(&queue->lines); line != NULL; line = next) {
         struct send_user *user = line->user;
         next = TAILQ_NEXT(line, link);

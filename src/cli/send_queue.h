@@ -1,13 +1,14 @@
 /* The lines that have been read and not been settled yet, and which of them may be sent now.
  *
  * Lines of one user leave one at a time, in the order of the file: the next one only when the one before is settled.
- * Lines of different users, and lines without a user, wait for nobody. Users take turns, in the order in which they
- * became ready; so the busiest one keeps one connection busy, not all.
+ * Lines of different users, and lines without a user, wait for nobody. Of all lines that may leave, the first one of the
+ * file does: so lines leave nearly in its order, however busy one user is, and little is in doubt when a run is stopped.
  *
  * Invariants
  *   1. `lines` holds every line that was added and not settled, by rising number.
  *   2. A user's `waiting` holds those of its lines that were not taken, by rising number.
  *   3. A user is in `ready` exactly when it is not busy and has a waiting line (of at most `last_number`, once limited).
+ *      `ready` is a heap by the number of that line: that of no user is higher than those of the two below it.
  *   4. A user is busy exactly while one of its lines is taken.
  *   5. A user exists exactly as long as it has a line.
  *
@@ -39,11 +40,11 @@ struct send_line {
     struct text text;    /* behind the struct */
 };
 TAILQ_HEAD(send_line_list, send_line);
-TAILQ_HEAD(send_user_list, send_user);
 
 struct send_queue {
     struct send_line_list lines;
-    struct send_user_list ready;
+    struct send_user *ready[SEND_QUEUE_LINES]; /* each has a line */
+    size_t ready_count;
     struct table users; /* by name; lines without a user have one of their own, which is not in here */
     struct hash_seed seed;
     size_t count;
@@ -58,7 +59,7 @@ void send_queue_free(struct send_queue *queue);
 bool send_queue_has_room(const struct send_queue *queue);
 
 /* Adds a line, whose number is higher than all before. Its user is the userId of its JSON, an integer or a string (1 and
- * "1" are one). Returns 0, or -1 without memory. */
+ * "1" are one). Returns 0, or -1 without memory or room. */
 int send_queue_add(struct send_queue *queue, struct text text, uint64_t number, uint64_t file_bytes);
 
 /* The next line that may be sent now; NULL when there is none. */

@@ -16,7 +16,7 @@ int send_report_begin(struct send_report *report)
 {
     *report = (struct send_report){.entry_count = 0};
     /* One more than are kept, so that each line can be put in before the last one is dropped. */
-    report->entries = calloc(SEND_REPORT_ENTRIES + 1, sizeof report->entries[0]);
+    report->entries = calloc(SEND_REPORT_KEPT + 1, sizeof report->entries[0]);
     return report->entries == NULL ? -1 : 0;
 }
 
@@ -71,10 +71,9 @@ static bool join(struct send_report *report, size_t place, uint64_t number, enum
     return joins_before || joins_behind;
 }
 
-static void drop_last(struct send_report *report)
+static uint64_t count_lines(const struct send_report_entry *entry)
 {
-    const struct send_report_entry *last = &report->entries[--report->entry_count];
-    report->more_lines += last->last - last->first + 1;
+    return entry->last - entry->first + 1;
 }
 
 void send_report_add(struct send_report *report, uint64_t number, enum send_fate fate, const char *reason)
@@ -91,8 +90,8 @@ void send_report_add(struct send_report *report, uint64_t number, enum send_fate
     memmove(entry + 1, entry, (report->entry_count - place) * sizeof *entry);
     *entry = (struct send_report_entry){.first = number, .last = number, .fate = fate};
     memcpy(entry->reason, shown, sizeof shown);
-    if (++report->entry_count > SEND_REPORT_ENTRIES)
-        drop_last(report);
+    if (++report->entry_count > SEND_REPORT_KEPT)
+        report->dropped_lines += count_lines(&report->entries[--report->entry_count]);
 }
 
 uint64_t send_report_lines(const struct send_report *report)
@@ -110,7 +109,10 @@ bool send_report_is_good(const struct send_report *report)
 
 void send_report_list(const struct send_report *report, struct buffer *text)
 {
-    for (size_t i = 0; i < report->entry_count; i++) {
+    uint64_t more_lines = report->dropped_lines;
+    for (size_t i = SEND_REPORT_ENTRIES; i < report->entry_count; i++)
+        more_lines += count_lines(&report->entries[i]);
+    for (size_t i = 0; i < report->entry_count && i < SEND_REPORT_ENTRIES; i++) {
         const struct send_report_entry *entry = &report->entries[i];
         const char *fate = entry->fate == SEND_FATE_UNKNOWN ? "outcome unknown" : fate_names[entry->fate];
         if (entry->first == entry->last)
@@ -120,9 +122,9 @@ void send_report_list(const struct send_report *report, struct buffer *text)
         buffer_printf(text, ": %s: %s\n", fate, entry->reason);
     }
     char number[PROGRESS_NUMBER_BYTES];
-    if (report->more_lines > 0)
-        buffer_printf(text, "and %s more line%s\n", progress_number(report->more_lines, number),
-                      report->more_lines == 1 ? "" : "s");
+    if (more_lines > 0)
+        buffer_printf(text, "and %s more line%s\n", progress_number(more_lines, number),
+                      more_lines == 1 ? "" : "s");
 }
 
 void send_report_sum(const struct send_report *report, int64_t took_ns, struct buffer *text)

@@ -6,8 +6,10 @@
  *   and 12,000 more lines
  *   event-syncer: 200,000 lines: 199,986 sent, 13 refused, 1 unknown, 0 not sent, 0 blank; 6.1 s, 32,786 lines/s
  *
- * The list is in the order of the lines. Consecutive lines with the same fate share an entry; it keeps the
- * SEND_REPORT_ENTRIES lowest entries and counts the lines of the others. The struct is the caller's, ended by
+ * The list is in the order of the lines, whatever the order in which they are told. Consecutive lines with the same fate
+ * share an entry. SEND_REPORT_ENTRIES are shown, and the lines of the others counted. More are kept: lines that are told
+ * before earlier ones make entries that are joined later. As at most SEND_QUEUE_LINES lines are waited for at any time,
+ * they leave at most so many gaps more; so an entry that has to go (the last one) was never to be shown. The struct is the caller's, ended by
  * send_report_free. One thread.
  */
 #ifndef CLI_SEND_REPORT_H
@@ -15,11 +17,15 @@
 
 #include "base/buffer.h"
 #include "cli/send_judge.h"
+#include "cli/send_queue.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-enum { SEND_REPORT_ENTRIES = 1000 };
+enum {
+    SEND_REPORT_ENTRIES = 1000,
+    SEND_REPORT_KEPT = SEND_REPORT_ENTRIES + SEND_QUEUE_LINES + 1,
+};
 
 enum send_fate {
     SEND_FATE_SENT,     /* and taken */
@@ -40,7 +46,7 @@ struct send_report {
     uint64_t counts[SEND_FATES];
     struct send_report_entry *entries; /* by rising number */
     size_t entry_count;
-    uint64_t more_lines; /* that have no entry */
+    uint64_t dropped_lines; /* that have no entry any more */
 };
 
 /* Returns 0, or -1 without memory. */

@@ -318,7 +318,7 @@ static void take_signal(struct sender *sender)
 
 static bool has_work(const struct sender *sender)
 {
-    if (!TAILQ_EMPTY(&sender->queue.ready) || (!sender->is_stopping && !sender->input_ended))
+    if (sender->queue.ready_count > 0 || (!sender->is_stopping && !sender->input_ended))
         return true;
     for (unsigned i = 0; i < sender->options->slots; i++) {
         if (sender->places[i].line != NULL)

@@ -144,7 +144,7 @@ static void test_room(void **state)
 
 /* --- at random --- */
 
-enum { USERS = 5, STEPS = 20000, MOST_TAKEN = 6 };
+enum { USERS = 17, STEPS = 20000, MOST_TAKEN = 6 };
 
 struct model {
     uint64_t last_taken[USERS]; /* settled or taken; a line that is put back lowers it */
@@ -165,6 +165,13 @@ static void take_at_random(struct send_queue *queue, struct model *model)
     assert_true(line->number > model->last_taken[user]);
     for (uint64_t i = model->last_taken[user] + 1; i < line->number; i++)
         assert_true(model->owner[i] != user); /* none is left out */
+    /* It is the first one that may leave: those before it are settled, taken, or of a busy user. */
+    const struct send_line *before;
+    TAILQ_FOREACH (before, &queue->lines, link) {
+        if (before->number >= line->number)
+            break;
+        assert_true(model->is_busy[model->owner[before->number]]);
+    }
     model->last_taken[user] = line->number;
     model->is_busy[user] = true;
     model->taken[model->taken_count++] = line;
