@@ -38,6 +38,11 @@
  *   event's user is in the table of users. They are added here, or come from the upstream, whose lists are merged: what
  *   the upstream says replaces what it said before, and never what was added here alone.
  *
+ * Revenue
+ *   What is counted out of a journal file: a sum for each user, an exact decimal. The transaction that adds to sums moves
+ *   the checkpoint of the file, how far it has been read: so each part of it is counted once, whatever dies when, and
+ *   however many processors are at the same file. Who finds the checkpoint elsewhere reads it again and goes on from there.
+ *
  * A connection that breaks while a commit is under way (PostgreSQL)
  *   Each batch inserts an id of its own, unique, into a table in its transaction. To find out what became of it, the
  *   writer tries to insert that id itself: either it is there (committed), or the writer's row makes the lost
@@ -57,6 +62,7 @@
 #ifndef STORAGE_STORAGE_H
 #define STORAGE_STORAGE_H
 
+#include "base/decimal.h"
 #include "base/log.h"
 #include "base/text.h"
 
@@ -149,12 +155,25 @@ enum storage_write_kind {
      * their users; replaces name, user and details where they differ, unless the event was added here alone. Of events
      * with the same id the last one counts, at the place of the first. */
     STORAGE_MERGE_EVENTS,
+
+    /* file, position_before, position_after (greater; at most 2^63 - 1), lines_after (the same), revenues, count: moves the
+     * checkpoint of the file from position_before (also 0: there is none yet) to position_after and adds the amounts, both
+     * or none. No user occurs twice. STORAGE_OK all the same, with nothing changed, when the checkpoint stands elsewhere
+     * (`overtaken`: another processor is at it), or else when a sum would not be a decimal any more (`overflowed`). One that
+     * is not valid is not taken: STORAGE_NO_MEMORY, or -1. */
+    STORAGE_COUNT_REVENUE,
 };
 
 enum {
     STORAGE_PURGE_PIECES = 16,
     STORAGE_MERGE_MAX = 500, /* users or events of one write */
     STORAGE_NAMED_MAX = 256, /* users that are asked for by name at once */
+    /* So many sums among a million take some 50 ms on either engine (10,000: 120 ms on SQLite, 230 ms on PostgreSQL), which
+     * publishes wait for. */
+    STORAGE_REVENUES_MAX = 2000,
+    STORAGE_FILE_BYTES = 255,
+    STORAGE_REVENUE_BYTES = DECIMAL_BYTES, /* of a sum as text, with a final NUL */
+    STORAGE_CHECKPOINTS_MAX = 1000,
 };
 
 struct storage_planned_user {
@@ -168,6 +187,17 @@ struct storage_planned_event {
     struct text name;
     struct text user;
     struct text details; /* JSON; empty: none */
+};
+
+struct storage_revenue {
+    struct text user;
+    struct text amount; /* what decimal_parse takes, such as -20.05 */
+};
+
+/* How far a journal file has been read. */
+struct storage_checkpoint {
+    uint64_t position; /* in bytes */
+    uint64_t lines;
 };
 
 enum storage_write_state {
@@ -194,12 +224,19 @@ struct storage_write {
     /* What they name too must live as long as the write. */
     const struct storage_planned_user *users;
     const struct storage_planned_event *events;
+    const struct storage_revenue *revenues;
     size_t count;
+    struct text file; /* identifies a journal file: UTF-8 without NUL, 1 to STORAGE_FILE_BYTES bytes */
+    uint64_t position_before;
+    uint64_t position_after;
+    uint64_t lines_after;
     /* See above; may be NULL, and then an abandoned write is freed with free(). */
     void (*settled)(struct storage_write *write, enum storage_result result, bool abandoned);
     /* Filled by the engine. */
     uint64_t id;
     bool spare_used; /* counts for STORAGE_OK, as `id` does */
+    bool overtaken;  /* the same, of revenue; never both */
+    bool overflowed;
     /* How many pieces it has deleted. Counts for STORAGE_OK only; it may be 0 all the same when the connection was lost in
      * the commit, and that this had succeeded was found out later: what is left goes with a later purge. */
     uint32_t purged;
@@ -329,5 +366,24 @@ enum storage_result
 storage_planned_event_ids(struct storage *storage, const struct storage_event_ids_range *range,
                           bool (*visit)(void *context, size_t index, uint64_t position, struct text id),
                           void *context, int64_t deadline_at);
+
+/* --- revenue --- */
+
+/* The user's sum, in the notation of decimal_format; `*found` tells, for STORAGE_OK, whether there is one. */
+enum storage_result storage_revenue(struct storage *storage, struct text user,
+                                    char amount[static STORAGE_REVENUE_BYTES], bool *found,
+                                    int64_t deadline_at);
+
+/* How far the file has been read; `*found` as above: without a checkpoint it is at 0. */
+enum storage_result storage_checkpoint(struct storage *storage, struct text file,
+                                       struct storage_checkpoint *checkpoint, bool *found,
+                                       int64_t deadline_at);
+
+/* Calls `visit` for the checkpoints that were moved last, the last one first, until it returns false; at most
+ * STORAGE_CHECKPOINTS_MAX. */
+enum storage_result storage_checkpoints(struct storage *storage,
+                                        bool (*visit)(void *context, struct text file,
+                                                      const struct storage_checkpoint *checkpoint),
+                                        void *context, int64_t deadline_at);
 
 #endif

@@ -10,7 +10,7 @@
 
 STAILQ_HEAD(storage_write_list, storage_write);
 
-enum { STORAGE_SCHEMA_VERSION = 3 };
+enum { STORAGE_SCHEMA_VERSION = 4 };
 
 struct storage_engine {
     const char *name;
@@ -23,7 +23,7 @@ struct storage_engine {
     bool (*is_available)(void *state);
 
     /* Runs all writes of the list, in their order, in one durable transaction, and fills the ids of the published
-     * and the added ones, which spare ids were used, and what purges deleted.
+     * and the added ones, which spare ids were used, what purges deleted, and what became of revenue.
      * STORAGE_OK: all are durable. STORAGE_AWAY, _NO_MEMORY: none is, and none will be.
      * STORAGE_UNKNOWN: nobody knows yet. The list then must be given to `resolve`, and to nothing else, before the next
      * commit. */
@@ -62,6 +62,14 @@ struct storage_engine {
                                              bool (*visit)(void *context, size_t index, uint64_t position,
                                                            struct text id),
                                              void *context, int64_t deadline_at);
+    enum storage_result (*revenue)(void *state, struct text user, char amount[static STORAGE_REVENUE_BYTES],
+                                   bool *found, int64_t deadline_at);
+    enum storage_result (*checkpoint)(void *state, struct text file, struct storage_checkpoint *checkpoint,
+                                      bool *found, int64_t deadline_at);
+    enum storage_result (*checkpoints)(void *state,
+                                       bool (*visit)(void *context, struct text file,
+                                                     const struct storage_checkpoint *checkpoint),
+                                       void *context, int64_t deadline_at);
 };
 
 extern const struct storage_engine storage_sqlite;
@@ -72,5 +80,13 @@ extern const struct storage_engine storage_postgresql;
 /* Of the users or events of a merge, the last one of each id, in the order in which the ids come first: fills `order` with
  * their places and returns how many they are. */
 size_t storage_merge_order(const struct storage_write *write, size_t order[static STORAGE_MERGE_MAX]);
+
+/* --- revenue.c --- */
+
+/* Whether a STORAGE_COUNT_REVENUE is one that an engine can take. */
+bool storage_revenue_is_valid(const struct storage_write *write);
+
+/* Brings a sum as it is stored into the notation of decimal_format. Returns 0, or -1 when it is none. */
+int storage_revenue_format(struct text stored, char amount[static STORAGE_REVENUE_BYTES]);
 
 #endif

@@ -179,4 +179,7 @@ const struct storage_engine storage_postgresql = {
     .planned_users_named = postgresql_planned_users_named,
     .planned_users = postgresql_planned_users,
     .planned_event_ids = postgresql_planned_event_ids,
+    .revenue = postgresql_revenue,
+    .checkpoint = postgresql_checkpoint,
+    .checkpoints = postgresql_checkpoints,
 };

@@ -69,6 +69,7 @@ static enum storage_result ask_outcome(struct postgresql_link *link, const char 
     if (PQntuples(result) == 1) {
         outcome = strcmp(PQgetvalue(result, 0, 0), "committed") == 0 ? STORAGE_OK : STORAGE_AWAY;
         *last_id = strtoull(PQgetvalue(result, 0, 1), NULL, 10);
+        postgresql_take_counted(writes, PQgetvalue(result, 0, 2));
     } else if (refused) {
         /* As after a commit: it may have become a standby. */
         *link_is_good = false;

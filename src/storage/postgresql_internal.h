@@ -15,7 +15,8 @@
  *   known from the batch's row; for those that are merged when it is known how many are new.
  *
  * The outcome of a transaction whose connection was lost
- *   Each inserts a batch id of its own into write_batches. While COMMIT has not been sent, nothing can have been
+ *   Each inserts a batch id of its own into write_batches; what became of its writes of revenue, a letter each, is added to
+ *   that row. While COMMIT has not been sent, nothing can have been
  *   stored. After that the batch is open: the writer inserts the same batch id itself, as a tombstone. Whichever row is
  *   there then is the outcome, for good: the lost transaction's, which committed, or the tombstone, which makes the
  *   lost transaction fail on the unique key even if its backend should still be alive.
@@ -218,8 +219,8 @@ struct postgresql_batch {
     uint64_t last_id;       /* of the published ones, for POSTGRESQL_STORED */
 };
 
-/* Runs the transaction on the link; for POSTGRESQL_STORED it has filled `purged` of the purges, and the ids of added planned
- * events. `*link_is_good` tells whether that can be used again. */
+/* Runs the transaction on the link; for POSTGRESQL_STORED it has filled `purged` of the purges, the ids of added planned
+ * events, and what became of revenue. `*link_is_good` tells whether that can be used again. */
 enum postgresql_attempt postgresql_run_batch(struct postgresql_link *link, struct postgresql_batch *batch,
                                              const struct storage_write_list *writes, int64_t deadline_at,
                                              bool *link_is_good);
@@ -260,7 +261,11 @@ enum storage_result postgresql_query(struct postgresql *postgresql, const char *
 /* A number of the caller's: no id is above INT64_MAX. */
 struct postgresql_parameter postgresql_bound(uint64_t number, char storage[static POSTGRESQL_NUMBER_BYTES]);
 
+/* Lives as long as the text. */
+struct postgresql_parameter postgresql_text_parameter(struct text text);
+
 struct text postgresql_field(const PGresult *result, int row, int column);
+uint64_t postgresql_number_field(const PGresult *result, int row, int column);
 
 enum storage_result postgresql_events(void *state, const struct storage_range *range,
                                       bool (*visit)(void *context, const struct storage_event *event),
@@ -295,6 +300,22 @@ enum storage_result postgresql_planned_event_ids(void *state, const struct stora
                                                  bool (*visit)(void *context, size_t index, uint64_t position,
                                                                struct text id),
                                                  void *context, int64_t deadline_at);
+
+/* --- postgresql_revenue.c --- */
+
+/* Fills `overtaken` and `overflowed` of a batch's first writes of revenue by what its row says of them. */
+void postgresql_take_counted(const struct storage_write_list *writes, const char *counted);
+
+enum storage_result postgresql_revenue(void *state, struct text user,
+                                       char amount[static STORAGE_REVENUE_BYTES], bool *found,
+                                       int64_t deadline_at);
+enum storage_result postgresql_checkpoint(void *state, struct text file,
+                                          struct storage_checkpoint *checkpoint, bool *found,
+                                          int64_t deadline_at);
+enum storage_result postgresql_checkpoints(void *state,
+                                           bool (*visit)(void *context, struct text file,
+                                                         const struct storage_checkpoint *checkpoint),
+                                           void *context, int64_t deadline_at);
 
 /* --- postgresql_listener.c --- */
 

@@ -1,18 +1,6 @@
 /* Planned events and their users in PostgreSQL: the reads. */
 #include "storage/postgresql_internal.h"
 
-#include <stdlib.h>
-
-static uint64_t number_field(const PGresult *result, int row, int column)
-{
-    return strtoull(PQgetvalue(result, row, column), NULL, 10);
-}
-
-static struct postgresql_parameter text_parameter(struct text text)
-{
-    return (struct postgresql_parameter){.value = text.length == 0 ? "" : text.bytes, .length = text.length};
-}
-
 static struct postgresql_parameter bytes_parameter(uint64_t most_bytes,
                                                    char storage[static POSTGRESQL_NUMBER_BYTES])
 {
@@ -48,7 +36,7 @@ enum storage_result postgresql_planned_events(void *state, const struct storage_
         postgresql_bound(range->after, numbers[0]),
         postgresql_bound(range->limit, numbers[1]),
         bytes_parameter(range->most_bytes, numbers[2]),
-        text_parameter(range->user),
+        postgresql_text_parameter(range->user),
     };
     PGresult *rows;
     enum storage_result result =
@@ -58,7 +46,7 @@ enum storage_result postgresql_planned_events(void *state, const struct storage_
     bool wanted = result == STORAGE_OK;
     for (int row = 0; wanted && row < PQntuples(rows); row++) {
         const struct storage_planned_event event = {
-            .position = number_field(rows, row, 0),
+            .position = postgresql_number_field(rows, row, 0),
             .id = postgresql_field(rows, row, 1),
             .name = postgresql_field(rows, row, 2),
             .user = postgresql_field(rows, row, 3),
@@ -73,13 +61,13 @@ enum storage_result postgresql_planned_events(void *state, const struct storage_
 enum storage_result postgresql_planned_position(void *state, struct text event_id, uint64_t *position,
                                                 bool *found, int64_t deadline_at)
 {
-    const struct postgresql_parameter parameter = text_parameter(event_id);
+    const struct postgresql_parameter parameter = postgresql_text_parameter(event_id);
     PGresult *rows;
     enum storage_result result =
         postgresql_query(state, "planned_position", &parameter, 1, deadline_at, &rows);
     *found = result == STORAGE_OK && PQntuples(rows) == 1;
     if (*found)
-        *position = number_field(rows, 0, 0);
+        *position = postgresql_number_field(rows, 0, 0);
     PQclear(rows);
     return result;
 }
@@ -94,7 +82,7 @@ enum storage_result postgresql_planned_users_named(void *state, const struct tex
     enum storage_result result =
         query_with_texts(state, "planned_users_named", users, count, parameters, 1, deadline_at, &rows);
     for (int row = 0; result == STORAGE_OK && row < PQntuples(rows); row++)
-        visit(context, number_field(rows, row, 0) - 1, postgresql_field(rows, row, 1));
+        visit(context, postgresql_number_field(rows, row, 0) - 1, postgresql_field(rows, row, 1));
     PQclear(rows);
     return result;
 }
@@ -106,7 +94,7 @@ postgresql_planned_users(void *state, struct text after, size_t limit, uint64_t 
 {
     char numbers[2][POSTGRESQL_NUMBER_BYTES];
     const struct postgresql_parameter parameters[] = {
-        text_parameter(after),
+        postgresql_text_parameter(after),
         postgresql_bound(limit, numbers[0]),
         bytes_parameter(most_bytes, numbers[1]),
     };
@@ -141,8 +129,8 @@ enum storage_result postgresql_planned_event_ids(void *state, const struct stora
                          range->user_count - range->first_user, parameters, 3, deadline_at, &rows);
     bool wanted = result == STORAGE_OK;
     for (int row = 0; wanted && row < PQntuples(rows); row++)
-        wanted = visit(context, range->first_user + number_field(rows, row, 0) - 1,
-                       number_field(rows, row, 1), postgresql_field(rows, row, 2));
+        wanted = visit(context, range->first_user + postgresql_number_field(rows, row, 0) - 1,
+                       postgresql_number_field(rows, row, 1), postgresql_field(rows, row, 2));
     PQclear(rows);
     return result;
 }

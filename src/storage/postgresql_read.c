@@ -36,10 +36,20 @@ struct postgresql_parameter postgresql_bound(uint64_t number, char storage[stati
     return postgresql_number(number > INT64_MAX ? INT64_MAX : (int64_t)number, storage);
 }
 
+struct postgresql_parameter postgresql_text_parameter(struct text text)
+{
+    return (struct postgresql_parameter){.value = text.length == 0 ? "" : text.bytes, .length = text.length};
+}
+
 struct text postgresql_field(const PGresult *result, int row, int column)
 {
     return (struct text){.bytes = PQgetvalue(result, row, column),
                          .length = (size_t)PQgetlength(result, row, column)};
+}
+
+uint64_t postgresql_number_field(const PGresult *result, int row, int column)
+{
+    return strtoull(PQgetvalue(result, row, column), NULL, 10);
 }
 
 static struct storage_event event_of(const PGresult *result, int row)
@@ -101,8 +111,7 @@ enum storage_result postgresql_subscriptions(void *state, struct text user,
                                              bool (*visit)(void *context, struct text channel), void *context,
                                              int64_t deadline_at)
 {
-    const struct postgresql_parameter parameter = {.value = user.length == 0 ? "" : user.bytes,
-                                                   .length = user.length};
+    const struct postgresql_parameter parameter = postgresql_text_parameter(user);
     PGresult *rows;
     enum storage_result result = postgresql_query(state, "subscriptions", &parameter, 1, deadline_at, &rows);
     bool wanted = result == STORAGE_OK;

@@ -41,6 +41,12 @@ static const char *const migrations[STORAGE_SCHEMA_VERSION] = {
     "CREATE INDEX planned_events_of_user ON planned_events (user_id, position);"
     "ALTER TABLE event_counter ADD COLUMN last_position bigint NOT NULL DEFAULT 0;"
     "ALTER TABLE write_batches ADD COLUMN last_position bigint;",
+
+    "CREATE TABLE users_revenue (user_id text COLLATE \"C\" PRIMARY KEY, revenue numeric NOT NULL);"
+    "CREATE TABLE journal_checkpoints (file text COLLATE \"C\" PRIMARY KEY, position bigint NOT NULL,"
+    " lines bigint NOT NULL, updated_at timestamptz NOT NULL);"
+    "CREATE INDEX journal_checkpoints_by_age ON journal_checkpoints (updated_at);"
+    "ALTER TABLE write_batches ADD COLUMN counted text;",
 };
 
 /* Runs SQL; the first value of the first row goes into `value`. Returns 0, or -1 and a reason. */

@@ -39,6 +39,10 @@ enum postgresql_attempt postgresql_sending_fail(struct postgresql_sending *sendi
 enum postgresql_attempt postgresql_send_planned(struct postgresql_sending *sending,
                                                 const struct storage_write_list *writes);
 
+/* Adds the writes of revenue, in their order. */
+enum postgresql_attempt postgresql_send_revenue(struct postgresql_sending *sending,
+                                                const struct storage_write_list *writes);
+
 /* Takes the ids of added events from the answer. */
 void postgresql_take_added(const struct storage_write_list *writes, const PGresult *result);
 

@@ -77,6 +77,26 @@ const char postgresql_settings[] =
     " ON CONFLICT (id) DO UPDATE SET name = excluded.name, user_id = excluded.user_id,"                      \
     " details = excluded.details"
 
+/* "count_revenue" is $1 batch id, $2 file, $3 position before, $4 after, $5 lines, and the columns. A letter for what became
+ * of it is added to the batch's row: 'c' counted, 'o' overflowed, 't' overtaken. Other servers wait for the counter: that
+ * the checkpoint is looked at again where it is moved is for who writes without it. */
+#define COUNT_REVENUE                                                                                        \
+    "WITH given AS MATERIALIZED (SELECT user_id, amount::numeric AS amount"                                  \
+    " FROM unnest($6::text[], $7::text[]) AS g (user_id, amount)"                                            \
+    " WHERE coalesce((SELECT position FROM journal_checkpoints WHERE file = $2::text), 0) = $3::bigint),"    \
+    " fits AS MATERIALIZED (SELECT NOT EXISTS (SELECT FROM given WHERE abs(amount + coalesce("               \
+    "(SELECT o.revenue FROM users_revenue o WHERE o.user_id = given.user_id), 0)) >= 1e36) AS fits),"        \
+    " moved AS (INSERT INTO journal_checkpoints AS c (file, position, lines, updated_at)"                    \
+    " SELECT $2::text, $4::bigint, $5::bigint, clock_timestamp() FROM fits WHERE fits AND ($3::bigint = 0"   \
+    " OR EXISTS (SELECT FROM journal_checkpoints WHERE file = $2::text AND position = $3::bigint))"          \
+    " ON CONFLICT (file) DO UPDATE SET position = excluded.position, lines = excluded.lines,"                \
+    " updated_at = excluded.updated_at WHERE c.position = $3::bigint RETURNING position),"                   \
+    " added AS (INSERT INTO users_revenue AS r (user_id, revenue) SELECT user_id, amount FROM given"         \
+    " WHERE EXISTS (SELECT FROM moved) ON CONFLICT (user_id) DO UPDATE"                                      \
+    " SET revenue = r.revenue + excluded.revenue)"                                                           \
+    " UPDATE write_batches SET counted = concat(counted, CASE WHEN EXISTS (SELECT FROM moved) THEN 'c'"      \
+    " WHEN (SELECT fits FROM fits) THEN 't' ELSE 'o' END) WHERE batch_id = $1::uuid RETURNING counted"
+
 /* "draw" is $1 batch id, $2 how many ids, $3 batch id whose row may go, $4 how many positions. "publish" is $1 batch id, $2
  * how many of the batch were inserted before, and the columns. The counter can't be missing: a row 'committed' must have
  * ids. "purge_pieces" ($1 generation, $2 stored before, $3 how many) finds rows by an index for each part, and deletes them
@@ -121,11 +141,12 @@ static const struct postgresql_statement writer_statements[] = {
     {"added_events", ADDED_EVENTS},
     {"merge_users", MERGE_USERS},
     {"merge_events", MERGE_EVENTS},
+    {"count_revenue", COUNT_REVENUE},
     {"commit", "COMMIT"},
     {"rollback", "ROLLBACK"},
     {"tombstone", "INSERT INTO write_batches (batch_id, outcome) VALUES ($1::uuid, 'lost')"
                   " ON CONFLICT DO NOTHING"},
-    {"outcome", "SELECT outcome, last_id FROM write_batches WHERE batch_id = $1::uuid"},
+    {"outcome", "SELECT outcome, last_id, counted FROM write_batches WHERE batch_id = $1::uuid"},
     {"purge", "DELETE FROM write_batches WHERE created_at < now() - interval '1 day'"},
     {NULL, NULL},
 };
@@ -176,6 +197,10 @@ static const struct postgresql_statement reader_statements[] = {
      " (g.user_id, CASE g.place WHEN 1 THEN $2::bigint ELSE 0 END) AND (o.user_id, o.position) <="
      " (g.user_id, 9223372036854775807) ORDER BY o.user_id, o.position LIMIT $3::bigint) e"
      " ORDER BY g.place, e.position LIMIT $3::bigint"},
+    {"revenue", "SELECT revenue FROM users_revenue WHERE user_id = $1::text"},
+    {"checkpoint", "SELECT file, position, lines FROM journal_checkpoints WHERE file = $1::text"},
+    {"checkpoints", "SELECT file, position, lines FROM journal_checkpoints ORDER BY updated_at DESC"
+                    " LIMIT $1::bigint"},
     {"subscriptions",
      "SELECT channel FROM user_subscriptions WHERE user_id = $1::text ORDER BY channel COLLATE \"C\""},
     {NULL, NULL},

@@ -266,6 +266,8 @@ static enum postgresql_attempt send_work(struct postgresql_sending *sending,
         attempt = add_reference(sending, STAILQ_FIRST(writes));
     if (attempt == POSTGRESQL_STORED)
         attempt = postgresql_send_planned(sending, writes);
+    if (attempt == POSTGRESQL_STORED)
+        attempt = postgresql_send_revenue(sending, writes);
     if (attempt == POSTGRESQL_STORED && clock_monotonic_ns() >= sending->deadline_at)
         attempt = postgresql_sending_fail(sending, POSTGRESQL_NOT_SENT, "too late for a commit");
     return attempt;
@@ -296,6 +298,9 @@ static void take_answer(struct postgresql_sending *sending, struct answers *answ
         /* No other statement of the transaction is a plain DELETE. */
         answers->purge->purged = (uint32_t)strtoul(PQcmdTuples(result), NULL, 10);
         answers->purge = next_purge(STAILQ_NEXT(answers->purge, link));
+    } else if (strncmp(PQcmdStatus(result), "UPDATE ", strlen("UPDATE ")) == 0 && PQntuples(result) == 1) {
+        /* Nor is another one a plain UPDATE. */
+        postgresql_take_counted(answers->writes, PQgetvalue(result, 0, 0));
     } else if (strcmp(PQcmdStatus(result), "COMMIT") == 0) {
         answers->committed = true;
     }

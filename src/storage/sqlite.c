@@ -172,4 +172,7 @@ const struct storage_engine storage_sqlite = {
     .planned_users_named = sqlite_planned_users_named,
     .planned_users = sqlite_planned_users,
     .planned_event_ids = sqlite_planned_event_ids,
+    .revenue = sqlite_revenue,
+    .checkpoint = sqlite_checkpoint,
+    .checkpoints = sqlite_checkpoints,
 };

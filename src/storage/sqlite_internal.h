@@ -25,6 +25,12 @@ struct sqlite_planned_reader {
     sqlite3_stmt *event_ids;
 };
 
+struct sqlite_revenue_reader {
+    sqlite3_stmt *revenue;
+    sqlite3_stmt *checkpoint;
+    sqlite3_stmt *checkpoints;
+};
+
 /* The statements of a reading connection. */
 struct sqlite_reader {
     sqlite3 *database;
@@ -37,6 +43,7 @@ struct sqlite_reader {
     sqlite3_stmt *reference;
     sqlite3_stmt *reference_piece;
     struct sqlite_planned_reader planned;
+    struct sqlite_revenue_reader revenue;
     STAILQ_ENTRY(sqlite_reader) link;
     bool complained; /* the last read failed, and the log says so */
 };
@@ -48,6 +55,13 @@ struct sqlite_planned_writer {
     sqlite3_stmt *update_event;
     sqlite3_stmt *add_user;
     sqlite3_stmt *merge_user;
+};
+
+struct sqlite_revenue_writer {
+    sqlite3_stmt *find_position;
+    sqlite3_stmt *move_checkpoint;
+    sqlite3_stmt *find_sum;
+    sqlite3_stmt *set_sum;
 };
 
 struct sqlite_writer {
@@ -63,6 +77,7 @@ struct sqlite_writer {
     sqlite3_stmt *switch_table;
     sqlite3_stmt *purge_pieces;
     struct sqlite_planned_writer planned;
+    struct sqlite_revenue_writer revenue;
     bool complained; /* the last batch was not taken, and the log says so */
 };
 
@@ -120,6 +135,22 @@ void sqlite_planned_writer_close(struct sqlite_writer *writer);
 int sqlite_add_event(struct sqlite_writer *writer, struct storage_write *write);
 int sqlite_merge_users(struct sqlite_writer *writer, const struct storage_write *write);
 int sqlite_merge_events(struct sqlite_writer *writer, const struct storage_write *write);
+
+/* --- sqlite_revenue.c --- */
+
+int sqlite_revenue_writer_open(struct sqlite_writer *writer);
+void sqlite_revenue_writer_close(struct sqlite_writer *writer);
+int sqlite_count_revenue(struct sqlite_writer *writer, struct storage_write *write);
+int sqlite_revenue_reader_open(struct sqlite_reader *reader);
+void sqlite_revenue_reader_close(struct sqlite_reader *reader);
+enum storage_result sqlite_revenue(void *state, struct text user, char amount[static STORAGE_REVENUE_BYTES],
+                                   bool *found, int64_t deadline_at);
+enum storage_result sqlite_checkpoint(void *state, struct text file, struct storage_checkpoint *checkpoint,
+                                      bool *found, int64_t deadline_at);
+enum storage_result sqlite_checkpoints(void *state,
+                                       bool (*visit)(void *context, struct text file,
+                                                     const struct storage_checkpoint *checkpoint),
+                                       void *context, int64_t deadline_at);
 
 /* --- sqlite_read.c --- */
 

@@ -27,7 +27,7 @@ static int reader_open(struct sqlite *sqlite, struct sqlite_reader *reader)
         return -1;
     if (sqlite_prepare(reader->database, statements, sizeof statements / sizeof statements[0]) != 0)
         return -1;
-    return sqlite_planned_reader_open(reader);
+    return sqlite_planned_reader_open(reader) != 0 ? -1 : sqlite_revenue_reader_open(reader);
 }
 
 int sqlite_readers_open(struct sqlite *sqlite)
@@ -53,6 +53,7 @@ void sqlite_readers_close(struct sqlite *sqlite)
         sqlite3_finalize(reader->reference);
         sqlite3_finalize(reader->reference_piece);
         sqlite_planned_reader_close(reader);
+        sqlite_revenue_reader_close(reader);
         sqlite3_close(reader->database);
     }
 }

@@ -34,6 +34,13 @@ static const char *const migrations[STORAGE_SCHEMA_VERSION] = {
     " details TEXT, from_upstream INTEGER NOT NULL);"
     "CREATE INDEX planned_events_of_user ON planned_events (user_id, position);"
     "ALTER TABLE event_counter ADD COLUMN last_position INTEGER NOT NULL DEFAULT 0;",
+
+    /* A revenue is an exact decimal, in the notation of decimal_format. */
+    "CREATE TABLE users_revenue (user_id TEXT NOT NULL PRIMARY KEY, revenue TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE journal_checkpoints ("
+    " file TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL, lines INTEGER NOT NULL,"
+    " updated_at INTEGER NOT NULL) WITHOUT ROWID;" /* milliseconds since 1970, UTC */
+    "CREATE INDEX journal_checkpoints_by_age ON journal_checkpoints (updated_at);",
 };
 
 static int read_version(sqlite3 *database, int *version)

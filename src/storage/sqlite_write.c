@@ -26,7 +26,7 @@ int sqlite_writer_open(struct sqlite *sqlite)
     };
     if (sqlite_prepare(writer->database, statements, sizeof statements / sizeof statements[0]) != 0)
         return -1;
-    return sqlite_planned_writer_open(writer);
+    return sqlite_planned_writer_open(writer) != 0 ? -1 : sqlite_revenue_writer_open(writer);
 }
 
 void sqlite_writer_close(struct sqlite *sqlite)
@@ -43,6 +43,7 @@ void sqlite_writer_close(struct sqlite *sqlite)
     sqlite3_finalize(writer->switch_table);
     sqlite3_finalize(writer->purge_pieces);
     sqlite_planned_writer_close(writer);
+    sqlite_revenue_writer_close(writer);
     sqlite3_close(writer->database);
 }
 
@@ -158,6 +159,9 @@ static int run_writes(struct sqlite_writer *writer, const struct storage_write_l
             break;
         case STORAGE_MERGE_EVENTS:
             result = sqlite_merge_events(writer, write);
+            break;
+        case STORAGE_COUNT_REVENUE:
+            result = sqlite_count_revenue(writer, write);
             break;
         }
     }

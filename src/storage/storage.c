@@ -16,11 +16,12 @@ enum {
     BYTES_AT_ONCE = 8 * 1024 * 1024,
     PURGE_BYTES = BYTES_AT_ONCE, /* what a purge counts for: it deletes more, which is quicker */
     MERGED_BYTES = 1024,         /* what looking for a row counts for, beside its texts */
+    REVENUE_BYTES = 4096,        /* the same of a user's sum: no two large writes of them go together */
 };
 
 /* A batch has less time than its callers wait, so that they learn its outcome. */
 #define LONGEST_COMMIT_NS (INT64_C(1500) * CLOCK_NS_PER_MS * DEADLINE_SCALE)
-#define OUTCOME_MARGIN_NS (INT64_C(50) * CLOCK_NS_PER_MS)
+#define OUTCOME_MARGIN_NS (INT64_C(100) * CLOCK_NS_PER_MS * DEADLINE_SCALE)
 #define LEAST_COMMIT_NS   (INT64_C(300) * CLOCK_NS_PER_MS)
 #define RESOLVE_PAUSE_NS  (INT64_C(100) * CLOCK_NS_PER_MS)
 #define RESOLVE_NS        CLOCK_NS_PER_SECOND
@@ -42,6 +43,14 @@ static size_t merged_bytes(const struct storage_write *write)
     return bytes;
 }
 
+static size_t revenue_bytes(const struct storage_write *write)
+{
+    size_t bytes = write->count * REVENUE_BYTES;
+    for (size_t i = 0; i < write->count; i++)
+        bytes += write->revenues[i].user.length + write->revenues[i].amount.length;
+    return bytes;
+}
+
 static size_t bytes_of(const struct storage_write *write)
 {
     switch (write->kind) {
@@ -52,6 +61,8 @@ static size_t bytes_of(const struct storage_write *write)
     case STORAGE_MERGE_USERS:
     case STORAGE_MERGE_EVENTS:
         return merged_bytes(write);
+    case STORAGE_COUNT_REVENUE:
+        return revenue_bytes(write);
     default:
         return write->payload.length;
     }
@@ -274,6 +285,12 @@ static enum storage_result await(struct storage *storage, struct storage_write *
     return result;
 }
 
+static bool is_valid(const struct storage_write *write)
+{
+    return write->kind == STORAGE_COUNT_REVENUE ? storage_revenue_is_valid(write)
+                                                : write->count <= STORAGE_MERGE_MAX;
+}
+
 /* Returns 0, or -1 with errno. */
 static int prepare(struct storage_write *write, bool submitted, int64_t deadline_at)
 {
@@ -283,7 +300,7 @@ static int prepare(struct storage_write *write, bool submitted, int64_t deadline
     write->abandoned = false;
     write->expiring = false;
     write->hopeless = false;
-    if (write->count > STORAGE_MERGE_MAX) {
+    if (!is_valid(write)) {
         errno = EINVAL;
         return -1;
     }

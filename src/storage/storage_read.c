@@ -72,3 +72,25 @@ storage_planned_event_ids(struct storage *storage, const struct storage_event_id
 {
     return storage->engine->planned_event_ids(storage->state, range, visit, context, deadline_at);
 }
+
+enum storage_result storage_revenue(struct storage *storage, struct text user,
+                                    char amount[static STORAGE_REVENUE_BYTES], bool *found,
+                                    int64_t deadline_at)
+{
+    return storage->engine->revenue(storage->state, user, amount, found, deadline_at);
+}
+
+enum storage_result storage_checkpoint(struct storage *storage, struct text file,
+                                       struct storage_checkpoint *checkpoint, bool *found,
+                                       int64_t deadline_at)
+{
+    return storage->engine->checkpoint(storage->state, file, checkpoint, found, deadline_at);
+}
+
+enum storage_result storage_checkpoints(struct storage *storage,
+                                        bool (*visit)(void *context, struct text file,
+                                                      const struct storage_checkpoint *checkpoint),
+                                        void *context, int64_t deadline_at)
+{
+    return storage->engine->checkpoints(storage->state, visit, context, deadline_at);
+}

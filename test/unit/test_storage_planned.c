@@ -271,12 +271,14 @@ static void merges_have_a_bound(void **state)
 
 /* --- a database of version 2 --- */
 
-/* What version 3 added is taken away again. */
-static const char back_to_version_2[] = "DROP TABLE planned_users; DROP TABLE planned_events; ALTER TABLE "
+/* What later versions added is taken away again. */
+static const char back_to_version_2[] = "DROP TABLE users_revenue; DROP TABLE journal_checkpoints;"
+                                        "DROP TABLE planned_users; DROP TABLE planned_events; ALTER TABLE "
                                         "event_counter DROP COLUMN last_position;";
 static const char sqlite_version_2[] = "PRAGMA user_version = 2;";
-static const char postgresql_version_2[] = "ALTER TABLE write_batches DROP COLUMN last_position;"
-                                           "UPDATE schema_version SET version = 2;";
+static const char postgresql_version_2[] =
+    "ALTER TABLE write_batches DROP COLUMN last_position, DROP COLUMN counted;"
+    "UPDATE schema_version SET version = 2;";
 
 static bool count_event(void *context, const struct storage_event *event)
 {
