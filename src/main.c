@@ -14,6 +14,7 @@ struct command {
 
 static const struct command commands[] = {
     {"serve", command_serve, "serve events over HTTP (the default)"},
+    {"process", command_process, "turn a journal of live events into revenue"},
     {"send", command_send, "post the lines of a file to a server"},
 };
 

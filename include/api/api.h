@@ -24,8 +24,6 @@ route_handler api_blocking_get;
 
 /* publish.c */
 route_handler api_publish;
-struct publisher *publisher_create(struct server *server); /* NULL with errno */
-void publisher_free(struct publisher *publisher);          /* takes NULL */
 
 /* notifications.c */
 route_handler api_subscribe;
@@ -55,6 +53,10 @@ route_handler api_events_of_user;
 
 /* add_event.c */
 route_handler api_add_event;
+
+/* live_event.c */
+route_handler api_live_event;
+route_handler api_user_events;
 
 /* health.c */
 route_handler api_health;

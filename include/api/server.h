@@ -7,8 +7,10 @@
 #ifndef API_SERVER_H
 #define API_SERVER_H
 
+#include "api/later.h"
 #include "base/log.h"
 #include "base/periodic.h"
+#include "journal/journal.h"
 #include "metrics/metrics.h"
 #include "net/http_server.h"
 #include "queue/reaper.h"
@@ -28,7 +30,6 @@ struct access_rules {
     bool insecure; /* said by the operator: no token, and yet open to others */
 };
 
-struct publisher;
 struct refresher;
 
 struct server {
@@ -37,13 +38,14 @@ struct server {
     struct reaper *reaper;
     struct storage *storage;
     struct hub *hub;
-    struct publisher *publisher;
     struct metrics *metrics;
     struct periodic *metrics_rounds;
     uint64_t reference_generation; /* of the stored table, 0: none (src/api/reference.h) */
+    struct journal *journal;
     struct upstream *upstream;   /* NULL: none */
     struct refresher *refresher; /* NULL: none */
     struct http_server *http;
+    struct later later; /* answers that group commits have settled */
     struct access_rules access;
     int64_t longest_wait_ns;
     uint64_t max_memory_bytes;

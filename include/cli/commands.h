@@ -6,6 +6,7 @@
 enum { EXIT_USAGE = 2 };
 
 int command_serve(int argument_count, char **arguments);
+int command_process(int argument_count, char **arguments);
 int command_send(int argument_count, char **arguments);
 
 #endif

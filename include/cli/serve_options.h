@@ -9,6 +9,7 @@
 
 #include "base/buffer.h"
 #include "base/log.h"
+#include "cli/options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@ struct serve_options {
     bool port_is_named;
     const char *port_file;
     const char *database;
+    const char *journal;
     int64_t heartbeat_ns;
     const char *upstream; /* NULL: none */
     int64_t upstream_timeout_ns;
@@ -42,12 +44,6 @@ struct serve_options {
     const char *cors_origin;
     enum log_level log_level;
     bool access_log;
-};
-
-enum options_result {
-    OPTIONS_GO,
-    OPTIONS_HELP,  /* --help was asked for */
-    OPTIONS_WRONG, /* said on stderr */
 };
 
 /* Reads the arguments behind the command's name, the environment and the limits of the system. */

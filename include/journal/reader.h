@@ -60,7 +60,7 @@ enum {
 };
 
 struct journal_identity {
-    uint64_t device;
+    uint64_t device; /* 0: not known; it need not outlive a mount, so it does not belong into a store */
     uint64_t inode;
     struct hash_128 first_line; /* zeros until the first line is whole */
 };
@@ -116,6 +116,9 @@ int journal_reader_sync(struct journal_reader *reader);
  * To be asked after JOURNAL_READ_END; false where it can't be said. */
 bool journal_reader_is_finished(struct journal_reader *reader, const char *journal_path,
                                 uint64_t *half_bytes);
+
+/* Whether a file of the journal's folder is, by its name, the journal or what came before it: one of the names above. */
+bool journal_is_generation(const char *journal_path, const char *found_path);
 
 /* Finds the file in the folder of `path` (that of the journal) and writes its path: JOURNAL_READ_OK, GONE or FAILED. The file
  * may be renamed at any time: journal_reader_open says whether it is the right one. */

@@ -27,6 +27,16 @@ static void append_metrics(struct buffer *body, const struct metrics_counts *cou
         (unsigned long long)counts->memory_bytes, (unsigned long long)max_memory_bytes);
 }
 
+static void append_journal(struct buffer *body, const struct journal_counts *counts)
+{
+    buffer_printf(
+        body,
+        ",\"journal\":{\"state\":\"%s\",\"lines\":%llu,\"bytes\":%llu,\"syncs\":%llu,\"failures\":%llu}",
+        counts->available ? "available" : "away", (unsigned long long)counts->lines,
+        (unsigned long long)counts->bytes, (unsigned long long)counts->batches,
+        (unsigned long long)counts->failures);
+}
+
 static void append_breaker(struct buffer *body, const struct breaker_counts *breaker, int64_t now)
 {
     buffer_printf(
@@ -87,6 +97,8 @@ void api_health(void *context, struct request *request, struct response *respons
     buffer_printf(body, ",\"streams\":%zu,\"database\":{\"engine\":\"%s\",\"state\":\"%s\"}",
                   hub_stream_count(server->hub), storage_engine_name(server->storage),
                   available ? "available" : "away");
+    struct journal_counts journal = journal_counts(server->journal);
+    append_journal(body, &journal);
     if (server->upstream != NULL)
         append_upstream(body, server);
     buffer_append_text(body, "}");

@@ -5,15 +5,14 @@
  * the streams are served by the storage's writer thread, in the order of the ids.
  *
  * A request holds no thread while its event is stored (net/deferred.h): with a thread each, 64 publishers on 2 cores got a
- * third of the rate. What a commit has settled is answered by jobs of the workers, some at a time.
- *
- * Lock: publisher->mutex guards the list of what is to be answered (leaf, but for the pool's).
+ * third of the rate. What a commit has settled is answered by jobs of the workers (later.h).
  */
 #include "api/api.h"
 #include "api/database.h"
 #include "api/event_json.h"
 #include "api/fanout.h"
 #include "api/json_body.h"
+#include "api/later.h"
 #include "net/deferred.h"
 
 #include <stdio.h>
@@ -24,7 +23,7 @@
 enum { ID_BYTES = sizeof "{\"id\":18446744073709551615" - 1 };
 
 /* The names, quotes and braces of the history object, and its time. */
-enum { HISTORY_FIXED_BYTES = 128, ANSWERS_AT_ONCE = 32 };
+enum { HISTORY_FIXED_BYTES = 128 };
 
 struct publish {
     struct storage_write write; /* the first member */
@@ -35,16 +34,7 @@ struct publish {
     struct buffer memory;
     struct deferred deferred;
     enum storage_result result;
-    STAILQ_ENTRY(publish) link; /* publisher->mutex */
-};
-
-struct publisher {
-    struct job job; /* the first member */
-    struct server *server;
-    pthread_mutex_t mutex;
-    /* Guarded by `mutex`. */
-    STAILQ_HEAD(publish_list, publish) settled;
-    bool submitted; /* the job */
+    struct later_item later;
 };
 
 struct published_fields {
@@ -124,42 +114,11 @@ static void answer(struct publish *publish)
     buffer_free(&body);
 }
 
-/* Takes some; submits the job again when there are more. */
-static void take_settled(struct publisher *publisher, struct publish_list *taken)
+static void answer_now(struct later_item *item)
 {
-    pthread_mutex_lock(&publisher->mutex);
-    for (size_t i = 0; i < ANSWERS_AT_ONCE && !STAILQ_EMPTY(&publisher->settled); i++) {
-        struct publish *publish = STAILQ_FIRST(&publisher->settled);
-        STAILQ_REMOVE_HEAD(&publisher->settled, link);
-        STAILQ_INSERT_TAIL(taken, publish, link);
-    }
-    publisher->submitted = !STAILQ_EMPTY(&publisher->settled);
-    if (publisher->submitted)
-        pool_submit(http_server_pool(publisher->server->http), &publisher->job);
-    pthread_mutex_unlock(&publisher->mutex);
-}
-
-static void answer_some(struct job *job)
-{
-    struct publisher *publisher = (struct publisher *)(void *)job;
-    struct publish_list taken = STAILQ_HEAD_INITIALIZER(taken);
-    take_settled(publisher, &taken);
-    struct publish *publish;
-    while ((publish = STAILQ_FIRST(&taken)) != NULL) {
-        STAILQ_REMOVE_HEAD(&taken, link);
-        answer(publish);
-        publish_free(publish);
-    }
-}
-
-static void answer_later(struct publisher *publisher, struct publish *publish)
-{
-    pthread_mutex_lock(&publisher->mutex);
-    STAILQ_INSERT_TAIL(&publisher->settled, publish, link);
-    if (!publisher->submitted)
-        pool_submit(http_server_pool(publisher->server->http), &publisher->job);
-    publisher->submitted = true;
-    pthread_mutex_unlock(&publisher->mutex);
+    struct publish *publish = (struct publish *)(void *)((char *)item - offsetof(struct publish, later));
+    answer(publish);
+    publish_free(publish);
 }
 
 /* In the writer thread, in the order of the ids: a stored event goes into the queue and to the streams. */
@@ -187,7 +146,7 @@ static void settled(struct storage_write *write, enum storage_result result, boo
     if (result == STORAGE_UNKNOWN)
         answer(publish); /* and the rest stays with the storage until it knows */
     else
-        answer_later(publish->server->publisher, publish);
+        later_add(&publish->server->later, &publish->later);
 }
 
 /* --- the request --- */
@@ -225,6 +184,7 @@ static struct publish *publish_create(struct server *server, const struct publis
     }
     struct buffer *memory = &publish->memory;
     publish->server = server;
+    publish->later.run = answer_now;
     publish->write =
         (struct storage_write){.kind = STORAGE_PUBLISH, .created_ms = clock_wall_ms(), .settled = settled};
     publish->write.channel = keep(memory, fields->channel.text);
@@ -283,24 +243,4 @@ void api_publish(void *context, struct request *request, struct response *respon
         answer_out_of_memory(response);
     else
         store_event(publish, request, response);
-}
-
-struct publisher *publisher_create(struct server *server)
-{
-    struct publisher *publisher = calloc(1, sizeof *publisher);
-    if (publisher == NULL)
-        return NULL;
-    publisher->job.run = answer_some;
-    publisher->server = server;
-    pthread_mutex_init(&publisher->mutex, NULL);
-    STAILQ_INIT(&publisher->settled);
-    return publisher;
-}
-
-void publisher_free(struct publisher *publisher)
-{
-    if (publisher == NULL)
-        return;
-    pthread_mutex_destroy(&publisher->mutex);
-    free(publisher);
 }

@@ -30,6 +30,8 @@ const struct route api_routes[] = {
      .takes_segment = true,
      .handle = api_events_of_user},
     {.method = METHOD_POST, .path = "/addEvent", .handle = api_add_event},
+    {.method = METHOD_POST, .path = "/liveEvent", .handle = api_live_event},
+    {.method = METHOD_GET, .path = "/userEvents/", .takes_segment = true, .handle = api_user_events},
     {.method = METHOD_GET, .path = "/health", .handle = api_health, .open = true},
     {.method = METHOD_GET, .path = "/healthz", .handle = api_healthz, .open = true},
 };

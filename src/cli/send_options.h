@@ -8,7 +8,7 @@
 #define CLI_SEND_OPTIONS_H
 
 #include "base/buffer.h"
-#include "cli/serve_options.h"
+#include "cli/options.h"
 
 #include <stdint.h>
 

@@ -132,8 +132,7 @@ static int create_storage(struct server *server, const struct serve_options *opt
         .context = server,
     };
     server->hub = hub_create(&hub_options);
-    server->publisher = publisher_create(server);
-    if (server->hub == NULL || server->publisher == NULL) {
+    if (server->hub == NULL) {
         fprintf(stderr, "event-syncer: can't start: %s\n", strerror(errno));
         return -1;
     }
@@ -147,6 +146,16 @@ static int create_storage(struct server *server, const struct serve_options *opt
     if (server->storage == NULL)
         fprintf(stderr, "event-syncer: can't use the database: %s\n", reason);
     return server->storage == NULL ? -1 : 0;
+}
+
+static int open_journal(struct server *server, const struct serve_options *options)
+{
+    char reason[JOURNAL_REASON_BYTES];
+    struct journal_options journal_options = {.path = options->journal, .log = &server->log};
+    server->journal = journal_open(&journal_options, reason);
+    if (server->journal == NULL)
+        fprintf(stderr, "event-syncer: can't use the journal: %s\n", reason);
+    return server->journal == NULL ? -1 : 0;
 }
 
 static int create_upstream(struct server *server, const struct serve_options *options)
@@ -299,13 +308,16 @@ static void free_server(struct server *server, bool served)
     refresher_stop(server->refresher);
     /* The writer's last words may become jobs of the pool, and a replay reads the database until its worker ends. */
     storage_stop(server->storage);
+    if (server->journal != NULL)
+        journal_stop(server->journal);
     if (server->hub != NULL)
         hub_stop(server->hub);
     http_server_free(server->http);
     refresher_free(server->refresher);
     storage_close(server->storage);
+    journal_close(server->journal);
     hub_free(server->hub);
-    publisher_free(server->publisher);
+    later_destroy(&server->later);
     upstream_free(server->upstream);
     periodic_stop(server->metrics_rounds);
 #ifdef STORE_CHECKS
@@ -339,11 +351,12 @@ static int serve(const struct serve_options *options)
     api_common_headers(&server.access, &common_headers);
     struct text headers = {.bytes = common_headers.bytes, .length = common_headers.length};
     prepare_process(options);
+    later_init(&server.later, &server.http);
     bool served = create_store(&server, options) == 0 && create_metrics(&server, options) == 0 &&
                   create_upstream(&server, options) == 0 && create_storage(&server, options) == 0 &&
-                  reference_restore(&server) == 0 && create_http(&server, options, headers) == 0 &&
-                  start_hub(&server) == 0 && start_refresher(&server, options) == 0 &&
-                  run(&server, options) == 0;
+                  reference_restore(&server) == 0 && open_journal(&server, options) == 0 &&
+                  create_http(&server, options, headers) == 0 && start_hub(&server) == 0 &&
+                  start_refresher(&server, options) == 0 && run(&server, options) == 0;
     free_server(&server, served);
     buffer_free(&common_headers);
     return served ? EXIT_SUCCESS : EXIT_USAGE;

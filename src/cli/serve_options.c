@@ -8,66 +8,25 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { THREADS_PER_CORE = 2, MOST_SECONDS = 365 * 24 * 3600, MOST_TIMEOUT_SECONDS = 60 };
 
-static int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static int fail(const char *format, ...)
-{
-    char message[512];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(message, sizeof message, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "event-syncer: %s\n", message);
-    return -1;
-}
-
-/* --- one function a kind of value: each reads `value` for the option `name` and returns 0, or -1 after
- * saying why --- */
-
-static int read_seconds(const char *name, const char *value, int64_t *ns)
-{
-    if (text_parse_seconds(text_from(value), MOST_SECONDS * CLOCK_NS_PER_SECOND, ns) != 0 || *ns == 0)
-        return fail("%s takes a number of seconds above 0, not '%s'", name, value);
-    return 0;
-}
-
-static int read_number(const char *name, const char *value, uint64_t most, uint64_t *number)
-{
-    if (text_parse_number(text_from(value), 1, most, number) != 0)
-        return fail("%s takes a whole number from 1 to %llu, not '%s'", name, (unsigned long long)most,
-                    value);
-    return 0;
-}
-
 static int read_port(const char *name, struct text value, uint16_t *port)
 {
     uint64_t number;
     if (text_parse_number(value, 0, UINT16_MAX, &number) != 0)
-        return fail("%s takes a port from 0 to 65535, not '%.*s'", name, (int)value.length, value.bytes);
+        return options_fail("%s takes a port from 0 to 65535, not '%.*s'", name, (int)value.length,
+                            value.bytes);
     *port = (uint16_t)number;
     return 0;
 }
 
-static int set_token(struct serve_options *options, const char *name, struct text token)
+static int set_listen(void *context, const char *value)
 {
-    if (token.length == 0)
-        return fail("%s is empty; give a token, or leave it away", name);
-    if (!text_is_utf8(token) || text_has_control(token))
-        return fail("the token of %s holds bytes that can't stand in a header", name);
-    buffer_clear(&options->token);
-    buffer_append(&options->token, token.bytes, token.length);
-    return options->token.failed ? fail("out of memory") : 0;
-}
-
-static int set_listen(struct serve_options *options, const char *value)
-{
+    struct serve_options *options = context;
     struct text host = text_from(value);
     const char *bracket = strchr(value, ']');
     const char *colon = strrchr(value, ':');
@@ -90,157 +49,178 @@ static int set_listen(struct serve_options *options, const char *value)
         if (options->address_is_v6 || inet_pton(AF_INET, options->address, binary) == 1)
             return 0;
     }
-    return fail("--listen takes ADDRESS:PORT with a numeric address, such as 127.0.0.1:3031 or [::1]:3031, "
-                "not '%s'",
-                value);
+    return options_fail(
+        "--listen takes ADDRESS:PORT with a numeric address, such as 127.0.0.1:3031 or [::1]:3031, "
+        "not '%s'",
+        value);
 }
 
-static int set_port_file(struct serve_options *options, const char *value)
+static int set_port_file(void *context, const char *value)
 {
+    struct serve_options *options = context;
     options->port_file = value;
-    return value[0] == '\0' ? fail("--port-file takes the name of a file") : 0;
+    return value[0] == '\0' ? options_fail("--port-file takes the name of a file") : 0;
 }
 
-static int set_database(struct serve_options *options, const char *value)
+static int set_database(void *context, const char *value)
 {
+    struct serve_options *options = context;
     options->database = value;
-    return value[0] == '\0' ? fail("--database takes sqlite:FILE or postgres://...") : 0;
+    return value[0] == '\0' ? options_fail("--database takes sqlite:FILE or postgres://...") : 0;
 }
 
-static int set_max_metrics_memory(struct serve_options *options, const char *value)
+static int set_journal(void *context, const char *value)
 {
-    return read_number("--max-metrics-memory", value, INT64_MAX / 2, &options->max_metrics_memory);
+    struct serve_options *options = context;
+    options->journal = value;
+    return value[0] == '\0' ? options_fail("--journal takes the name of a file") : 0;
 }
 
-static int set_retention(struct serve_options *options, const char *value)
+static int set_max_metrics_memory(void *context, const char *value)
 {
-    return read_number("--retention", value, METRICS_LONGEST_RETENTION_S, &options->retention_s);
+    struct serve_options *options = context;
+    return options_read_number("--max-metrics-memory", value, INT64_MAX / 2, &options->max_metrics_memory);
 }
 
-static int set_heartbeat(struct serve_options *options, const char *value)
+static int set_retention(void *context, const char *value)
 {
-    return read_seconds("--heartbeat", value, &options->heartbeat_ns);
+    struct serve_options *options = context;
+    return options_read_number("--retention", value, METRICS_LONGEST_RETENTION_S, &options->retention_s);
 }
 
-static int set_upstream(struct serve_options *options, const char *value)
+static int set_heartbeat(void *context, const char *value)
 {
+    struct serve_options *options = context;
+    return options_read_seconds("--heartbeat", value, 1, MOST_SECONDS * CLOCK_NS_PER_SECOND,
+                                &options->heartbeat_ns);
+}
+
+static int set_upstream(void *context, const char *value)
+{
+    struct serve_options *options = context;
     options->upstream = value; /* judged by upstream_create */
     return 0;
 }
 
-static int set_upstream_timeout(struct serve_options *options, const char *value)
+static int set_upstream_timeout(void *context, const char *value)
 {
-    if (read_seconds("--upstream-timeout", value, &options->upstream_timeout_ns) != 0)
+    struct serve_options *options = context;
+    if (options_read_seconds("--upstream-timeout", value, 1, MOST_SECONDS * CLOCK_NS_PER_SECOND,
+                             &options->upstream_timeout_ns) != 0)
         return -1;
     if (options->upstream_timeout_ns < CLOCK_NS_PER_MS ||
         options->upstream_timeout_ns > MOST_TIMEOUT_SECONDS * CLOCK_NS_PER_SECOND)
-        return fail("--upstream-timeout takes 0.001 to %d seconds, not '%s'", (int)MOST_TIMEOUT_SECONDS,
-                    value);
+        return options_fail("--upstream-timeout takes 0.001 to %d seconds, not '%s'",
+                            (int)MOST_TIMEOUT_SECONDS, value);
     return 0;
 }
 
-static int set_upstream_refresh(struct serve_options *options, const char *value)
+static int set_upstream_refresh(void *context, const char *value)
 {
-    return read_seconds("--upstream-refresh", value, &options->upstream_refresh_ns);
+    struct serve_options *options = context;
+    return options_read_seconds("--upstream-refresh", value, 1, MOST_SECONDS * CLOCK_NS_PER_SECOND,
+                                &options->upstream_refresh_ns);
 }
 
-static int set_upstream_calls(struct serve_options *options, const char *value)
+static int set_upstream_calls(void *context, const char *value)
 {
-    return read_number("--upstream-calls", value, 10000, &options->upstream_calls);
+    struct serve_options *options = context;
+    return options_read_number("--upstream-calls", value, 10000, &options->upstream_calls);
 }
 
-static int set_ttl(struct serve_options *options, const char *value)
+static int set_ttl(void *context, const char *value)
 {
-    return read_seconds("--ttl", value, &options->ttl_ns);
+    struct serve_options *options = context;
+    return options_read_seconds("--ttl", value, 1, MOST_SECONDS * CLOCK_NS_PER_SECOND, &options->ttl_ns);
 }
 
-static int set_wait(struct serve_options *options, const char *value)
+static int set_wait(void *context, const char *value)
 {
-    return read_seconds("--wait", value, &options->wait_ns);
+    struct serve_options *options = context;
+    return options_read_seconds("--wait", value, 1, MOST_SECONDS * CLOCK_NS_PER_SECOND, &options->wait_ns);
 }
 
-static int set_threads(struct serve_options *options, const char *value)
+static int set_threads(void *context, const char *value)
 {
-    return read_number("--threads", value, 4096, &options->threads);
+    struct serve_options *options = context;
+    return options_read_number("--threads", value, 4096, &options->threads);
 }
 
-static int set_max_threads(struct serve_options *options, const char *value)
+static int set_max_threads(void *context, const char *value)
 {
-    return read_number("--max-threads", value, 1000000, &options->max_threads);
+    struct serve_options *options = context;
+    return options_read_number("--max-threads", value, 1000000, &options->max_threads);
 }
 
-static int set_max_connections(struct serve_options *options, const char *value)
+static int set_max_connections(void *context, const char *value)
 {
-    return read_number("--max-connections", value, 10000000, &options->max_connections);
+    struct serve_options *options = context;
+    return options_read_number("--max-connections", value, 10000000, &options->max_connections);
 }
 
-static int set_max_body(struct serve_options *options, const char *value)
+static int set_max_body(void *context, const char *value)
 {
-    return read_number("--max-body", value, INT32_MAX, &options->max_body);
+    struct serve_options *options = context;
+    return options_read_number("--max-body", value, INT32_MAX, &options->max_body);
 }
 
-static int set_max_memory(struct serve_options *options, const char *value)
+static int set_max_memory(void *context, const char *value)
 {
-    return read_number("--max-memory", value, INT64_MAX / 2, &options->max_memory);
+    struct serve_options *options = context;
+    return options_read_number("--max-memory", value, INT64_MAX / 2, &options->max_memory);
 }
 
-static int set_token_value(struct serve_options *options, const char *value)
+static int set_token_value(void *context, const char *value)
 {
-    return set_token(options, "--token", text_from(value));
+    struct serve_options *options = context;
+    return options_read_token("--token", text_from(value), &options->token);
 }
 
-static int set_token_file(struct serve_options *options, const char *value)
+static int set_token_file(void *context, const char *value)
 {
+    struct serve_options *options = context;
     char line[4096];
-    FILE *file = fopen(value, "re");
-    if (file == NULL)
-        return fail("can't read --token-file %s: %s", value, strerror(errno));
-    char *read = fgets(line, sizeof line, file);
-    fclose(file);
-    if (read == NULL)
-        return fail("--token-file %s is empty; write the token into its first line", value);
-    struct text token = {.bytes = line, .length = strcspn(line, "\r\n")};
-    return set_token(options, "--token-file", token);
+    struct text token;
+    if (options_read_line("--token-file", value, line, sizeof line, &token) != 0)
+        return -1;
+    return options_read_token("--token-file", token, &options->token);
 }
 
-static int set_insecure(struct serve_options *options, const char *value)
+static int set_insecure(void *context, const char *value)
 {
+    struct serve_options *options = context;
     (void)value;
     options->insecure = true;
     return 0;
 }
 
-static int set_cors_origin(struct serve_options *options, const char *value)
+static int set_cors_origin(void *context, const char *value)
 {
+    struct serve_options *options = context;
     struct text origin = text_from(value);
     bool valid = strncmp(value, "http://", 7) == 0 || strncmp(value, "https://", 8) == 0;
     options->cors_origin = value;
     if (!valid || text_has_control(origin) || strchr(value, ' ') != NULL ||
         strchr(strstr(value, "//") + 2, '/') != NULL)
-        return fail("--cors-origin takes an origin such as https://app.example.com, not '%s'", value);
+        return options_fail("--cors-origin takes an origin such as https://app.example.com, not '%s'", value);
     return 0;
 }
 
-static int set_log_level(struct serve_options *options, const char *value)
+static int set_log_level(void *context, const char *value)
 {
+    struct serve_options *options = context;
     if (log_level_parse(text_from(value), &options->log_level) != 0)
-        return fail("--log-level takes error, warn, info or debug, not '%s'", value);
+        return options_fail("--log-level takes error, warn, info or debug, not '%s'", value);
     return 0;
 }
 
-static int set_access_log(struct serve_options *options, const char *value)
+static int set_access_log(void *context, const char *value)
 {
+    struct serve_options *options = context;
     (void)value;
     options->access_log = true;
     return 0;
 }
-
-struct option_row {
-    const char *name;
-    const char *value; /* what it takes, NULL for nothing */
-    const char *help;
-    int (*set)(struct serve_options *options, const char *value);
-};
 
 static const struct option_row option_rows[] = {
     {"--listen", "ADDRESS:PORT", "where to listen (127.0.0.1:3031; port 0 takes a free one; PORT)",
@@ -248,6 +228,7 @@ static const struct option_row option_rows[] = {
     {"--port-file", "FILE", "write the port there once connections are accepted", set_port_file},
     {"--database", "URL", "sqlite:FILE or postgres://... (sqlite:event-syncer.db; DATABASE_URL)",
      set_database},
+    {"--journal", "FILE", "where live events are appended to (server-events.jsonl)", set_journal},
     {"--ttl", "SECONDS", "how long an event lives (120)", set_ttl},
     {"--wait", "SECONDS", "the longest that a request waits (30)", set_wait},
     {"--threads", "N", "workers that may run at once (2 a core)", set_threads},
@@ -274,54 +255,23 @@ static const struct option_row option_rows[] = {
     {"--access-log", NULL, "log a line for each request", set_access_log},
 };
 
-enum { OPTION_COUNT = sizeof option_rows / sizeof option_rows[0] };
+static const struct option_table table = {
+    .rows = option_rows,
+    .count = sizeof option_rows / sizeof option_rows[0],
+    .help = "event-syncer --help",
+};
 
 void serve_options_print(void)
 {
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        const struct option_row *row = &option_rows[i];
-        char name[64];
-        snprintf(name, sizeof name, "%s %s", row->name, row->value == NULL ? "" : row->value);
-        printf("  %-26s %s\n", name, row->help);
-    }
-    printf("  %-26s %s\n  %-26s %s\n", "--help", "print this", "--version", "print the version");
-}
-
-static const struct option_row *find_option(struct text name)
-{
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (text_equals(name, text_from(option_rows[i].name)))
-            return &option_rows[i];
-    }
-    return NULL;
-}
-
-/* Reads one option, `--name value` or `--name=value`, and moves on behind it. */
-static int read_option(struct serve_options *options, int count, char **arguments, int *at)
-{
-    const char *argument = arguments[(*at)++];
-    struct text name = text_from(argument);
-    const char *value = strchr(argument, '=');
-    if (value != NULL)
-        name.length = (size_t)(value++ - argument);
-    const struct option_row *row = find_option(name);
-    if (row == NULL)
-        return fail("there is no option '%.*s'; see event-syncer --help", (int)name.length, argument);
-    if (row->value == NULL && value != NULL)
-        return fail("%s takes no value", row->name);
-    if (row->value != NULL && value == NULL) {
-        if (*at == count)
-            return fail("%s needs a value: %s %s", row->name, row->name, row->value);
-        value = arguments[(*at)++];
-    }
-    return row->set(options, value);
+    options_print(&table);
+    printf("  %-28s %s\n", "--version", "print the version");
 }
 
 static int read_environment(struct serve_options *options)
 {
     const char *token = getenv("EVENT_SYNCER_TOKEN");
     if (options->token.length == 0 && token != NULL && token[0] != '\0' &&
-        set_token(options, "EVENT_SYNCER_TOKEN", text_from(token)) != 0)
+        options_read_token("EVENT_SYNCER_TOKEN", text_from(token), &options->token) != 0)
         return -1;
     const char *database = getenv("DATABASE_URL");
     if (options->database == NULL)
@@ -349,18 +299,19 @@ static int check_resources(struct serve_options *options)
             options->max_threads = fewest_threads;
     }
     if (options->max_threads < fewest_threads)
-        return fail(
+        return options_fail(
             "--max-threads %llu leaves no room for requests that wait; with --threads %llu it must be "
             "at least %llu",
             (unsigned long long)options->max_threads, (unsigned long long)options->threads,
             (unsigned long long)fewest_threads);
     if (files <= DESCRIPTOR_RESERVE)
-        return fail("the limit of open files is %llu; raise it (ulimit -n)", (unsigned long long)files);
+        return options_fail("the limit of open files is %llu; raise it (ulimit -n)",
+                            (unsigned long long)files);
     uint64_t most_connections = files - DESCRIPTOR_RESERVE;
     if (options->max_connections == 0)
         options->max_connections = most_connections < 1000000 ? most_connections : 1000000;
     if (options->max_connections > most_connections)
-        return fail(
+        return options_fail(
             "--max-connections %llu needs more open files than the limit of %llu; raise it (ulimit -n)",
             (unsigned long long)options->max_connections, (unsigned long long)files);
     return 0;
@@ -369,8 +320,8 @@ static int check_resources(struct serve_options *options)
 static int check(struct serve_options *options)
 {
     if (!is_loopback(options) && options->token.length == 0 && !options->insecure)
-        return fail("listening on %s lets others in; give --token, or --insecure if that is meant",
-                    options->address);
+        return options_fail("listening on %s lets others in; give --token, or --insecure if that is meant",
+                            options->address);
     return check_resources(options);
 }
 
@@ -379,6 +330,7 @@ enum options_result serve_options_read(struct serve_options *options, int argume
     *options = (struct serve_options){
         .address = "127.0.0.1",
         .port = DEFAULT_PORT,
+        .journal = "server-events.jsonl",
         .ttl_ns = 120 * CLOCK_NS_PER_SECOND,
         .wait_ns = 30 * CLOCK_NS_PER_SECOND,
         .heartbeat_ns = 15 * CLOCK_NS_PER_SECOND,
@@ -392,12 +344,9 @@ enum options_result serve_options_read(struct serve_options *options, int argume
         .retention_s = 1800,
         .log_level = LOG_LEVEL_INFO,
     };
-    for (int at = 0; at < argument_count;) {
-        if (strcmp(arguments[at], "--help") == 0)
-            return OPTIONS_HELP;
-        if (read_option(options, argument_count, arguments, &at) != 0)
-            return OPTIONS_WRONG;
-    }
+    enum options_result result = options_read(&table, options, argument_count, arguments);
+    if (result != OPTIONS_GO)
+        return result;
     if (read_environment(options) != 0 || check(options) != 0)
         return OPTIONS_WRONG;
     return OPTIONS_GO;

@@ -37,7 +37,8 @@ bool identity_has_line(const struct journal_identity *identity)
 
 bool identity_same_inode(const struct journal_identity *a, const struct journal_identity *b)
 {
-    return a->device == b->device && a->inode == b->inode;
+    bool same_device = a->device == b->device || a->device == 0 || b->device == 0;
+    return same_device && a->inode == b->inode;
 }
 
 bool identity_fits(const struct journal_identity *before, const struct journal_identity *now)

@@ -51,6 +51,17 @@ static struct generation read_generation(const char *journal_name, const char *n
     return generation;
 }
 
+static const char *last_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+bool journal_is_generation(const char *journal_path, const char *found_path)
+{
+    return read_generation(last_name(journal_path), last_name(found_path)).kind != NAME_OTHER;
+}
+
 static bool is_older(const struct generation *a, const struct generation *b)
 {
     if (a->kind != b->kind)

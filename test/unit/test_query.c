@@ -201,6 +201,28 @@ static void query_ends_where_its_length_says(void **state)
     assert_int_equal(query_find((struct text){0}, "key", value, sizeof value, &length), QUERY_MISSING);
 }
 
+static void segments_keep_their_plus(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *segment;
+        const char *decoded;
+    } cases[] = {{"1", "1"}, {"a+b", "a+b"}, {"a%2Bb%20c", "a+b c"}, {"%2F%c3%a4", "/\xc3\xa4"}, {"", ""}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char value[CAPACITY];
+        size_t length = SIZE_MAX;
+        assert_int_equal(query_decode_segment(text_from(cases[i].segment), value, sizeof value, &length), 0);
+        assert_int_equal(length, strlen(cases[i].decoded));
+        assert_memory_equal(value, cases[i].decoded, length);
+    }
+    char small[2] = {'x', 'x'};
+    size_t length = 0;
+    assert_int_equal(query_decode_segment(TEXT("%61%62%63"), small, 1, &length), -1);
+    assert_int_equal(small[1], 'x');
+    assert_int_equal(query_decode_segment(TEXT("%61"), small, 1, &length), 0);
+    assert_int_equal(length, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -211,6 +233,7 @@ int main(void)
         cmocka_unit_test(long_values_are_told_from_those_that_fit),
         cmocka_unit_test(every_byte_can_be_written),
         cmocka_unit_test(query_ends_where_its_length_says),
+        cmocka_unit_test(segments_keep_their_plus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
