@@ -435,6 +435,16 @@ compare_load() {
     compare "$measure: requests a second" "${rate[$own]}" "${rate[$peer]}" ">= 1.0"
 }
 
+# seconds_of COMMAND...: sets RUN_SECONDS; the output goes to run.log.
+seconds_of() {
+    local before after
+    before=$(date +%s%N)
+    "$@" >"$DIRECTORY/run.log" 2>&1 || wrong "$1 failed: $(tail -n 2 "$DIRECTORY/run.log")"
+    after=$(date +%s%N)
+    # shellcheck disable=SC2034 # the measures read it
+    RUN_SECONDS=$(calculate "($after - $before) / 1000000000")
+}
+
 # --- numbers
 
 # calculate EXPRESSION: arithmetic with fractions.
