@@ -54,7 +54,7 @@ static void list_close(void *state, bool whole)
  * room that was left for it. */
 static enum list_progress make_page(struct list *list, enum storage_result *error)
 {
-    char head[CHUNK_HEAD_BYTES + 1];
+    char head[CHUNK_HEAD_BYTES + 1] = "";
     buffer_clear(&list->page);
     list->sent = 0;
     if (list->chunked)
