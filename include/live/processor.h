@@ -37,6 +37,8 @@ struct processor_options {
     void (*skipped)(void *context, const char *path, uint64_t number, const char *why);
     /* A file is begun, or gone on with behind `lines` lines. */
     void (*opened)(void *context, const char *path, uint64_t lines, uint64_t bytes);
+    /* Of all files that were counted into this database, none is there any more: the next one is counted from its beginning. */
+    void (*unknown)(void *context, const char *path);
     /* The file is another one than `lines` lines were counted of, in its place: it is counted from its beginning. */
     void (*replaced)(void *context, const char *path, uint64_t lines);
     /* Waits for some time. Returns false when it is to end: the batch under way is given up. */

@@ -33,7 +33,8 @@ struct process {
     int signals;
     int changes; /* inotify; -1 without --follow */
     uint64_t listed;
-    bool opened; /* a file, at all */
+    bool opened;  /* a file, at all */
+    bool unknown; /* said */
     bool replaced;
     bool stopped;
     int64_t started_at;
@@ -77,6 +78,18 @@ static void on_opened(void *context, const char *path, uint64_t lines, uint64_t 
         fprintf(stderr, "event-syncer: %s, from its beginning\n", path);
     else
         fprintf(stderr, "event-syncer: %s, behind line %llu\n", path, (unsigned long long)lines);
+}
+
+static void on_unknown(void *context, const char *path)
+{
+    struct process *process = context;
+    if (process->unknown)
+        return;
+    process->unknown = true;
+    clear_bar(process);
+    fprintf(stderr,
+            "event-syncer: none of the files that were counted into this database before is where %s is\n",
+            path);
 }
 
 static void on_replaced(void *context, const char *path, uint64_t lines)
@@ -201,6 +214,14 @@ static int watch_folder(const char *path)
     return descriptor;
 }
 
+static bool folder_exists(const char *path)
+{
+    char copy[PATH_MAX];
+    struct stat status;
+    snprintf(copy, sizeof copy, "%s", path);
+    return stat(dirname(copy), &status) == 0;
+}
+
 static int check_file(const struct process_options *options)
 {
     struct stat status;
@@ -213,7 +234,7 @@ static int check_file(const struct process_options *options)
         close(descriptor);
         return 0;
     }
-    if (errno == ENOENT)
+    if (errno == ENOENT && folder_exists(options->file))
         return 0; /* it may have been renamed a moment ago */
     fprintf(stderr, "event-syncer: can't read %s: %s; name the journal of the server\n", options->file,
             strerror(errno));
@@ -236,6 +257,7 @@ static int open_all(struct process *process, const struct log *log)
                                                   .patient = process->options->follow,
                                                   .skipped = on_skipped,
                                                   .opened = on_opened,
+                                                  .unknown = on_unknown,
                                                   .replaced = on_replaced,
                                                   .wait = on_wait,
                                                   .context = process};

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { LINES_PER_STEP = 10000, LINES_PER_BATCH = 200000, JSON_DEPTH = 100, FILE_BYTES = 96 };
 
@@ -78,18 +79,29 @@ static bool read_file_name(struct text file, struct journal_identity *identity)
 
 struct search {
     struct processor *processor;
+    bool any; /* there are checkpoints */
     bool found;
     struct journal_checkpoint checkpoint;
 };
+
+/* Finds the file that a checkpoint is of: under one of the journal's names, or, with another content, as the journal. */
+static bool find_file(struct processor *processor, const struct journal_identity *identity)
+{
+    const char *path = processor->options.path;
+    struct stat status;
+    if (journal_find(path, identity, processor->file_path) == JOURNAL_READ_OK)
+        return journal_is_generation(path, processor->file_path);
+    snprintf(processor->file_path, sizeof processor->file_path, "%s", path);
+    return stat(path, &status) == 0 && (uint64_t)status.st_ino == identity->inode;
+}
 
 static bool visit_checkpoint(void *context, struct text file, const struct storage_checkpoint *checkpoint)
 {
     struct search *search = context;
     struct processor *processor = search->processor;
     struct journal_identity identity;
-    if (!read_file_name(file, &identity) ||
-        journal_find(processor->options.path, &identity, processor->file_path) != JOURNAL_READ_OK ||
-        !journal_is_generation(processor->options.path, processor->file_path))
+    search->any = true;
+    if (!read_file_name(file, &identity) || !find_file(processor, &identity))
         return true;
     search->found = true;
     search->checkpoint = (struct journal_checkpoint){
@@ -245,6 +257,8 @@ static enum processor_result open_first(struct processor *processor)
     if (result != STORAGE_OK)
         return wait_for_database(processor);
     processor->away_since = 0;
+    if (search.any && !search.found)
+        processor->options.unknown(processor->options.context, processor->options.path);
     return search.found ? open_from(processor, &search.checkpoint) : open_next(processor);
 }
 
