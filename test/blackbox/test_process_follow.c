@@ -187,6 +187,23 @@ static void a_follower_outlives_an_outage(void **state)
     expect_end(follower, SIGTERM, 0, 2, 0);
 }
 
+static void it_ends_during_an_outage_too(void **state)
+{
+    struct kit *kit = *state;
+    const char *journal = kit_new_journal(kit);
+    struct kit_server *server = kit_serve_live(kit, journal);
+    struct kit_server *follower = kit_start_processor(kit, journal, "--follow");
+    kit_live(server, kit_add(kit, "u", "1"));
+    kit_wait_until_revenue(server, "u", "1");
+    assert_int_equal(postgres_stop(kit_postgres(kit), true), 0);
+    kit_live(server, kit_add(kit, "u", "1"));
+    kit_signal(follower, SIGTERM);
+    int status = kit_wait_exit(follower);
+    assert_int_equal(postgres_restart(kit_postgres(kit)), 0);
+    assert_in_range(status, 0, 1);
+    kit_process_all(kit, journal, .lines = 1, .users = 1);
+}
+
 /* It ends by itself, or says what it has found and goes on until it is told to end. */
 static void expect_notice(struct kit *kit, struct kit_server *follower)
 {
@@ -321,8 +338,9 @@ int main(void)
         kit_test_sqlite(half_a_line_is_waited_for),        kit_test_sqlite(the_file_may_come_later),
         kit_test_engines(rotations_are_followed),          kit_test_engines(a_follower_keeps_up_with_a_load),
         kit_test_engines(a_killed_follower_loses_nothing), kit_test_postgresql(a_follower_outlives_an_outage),
-        kit_test_sqlite(a_cut_journal_is_noticed),         kit_test_sqlite(a_replaced_journal_is_noticed),
-        kit_test_sqlite(a_terminal_shows_the_progress),    kit_test_engines(from_the_event_to_the_revenue),
+        kit_test_postgresql(it_ends_during_an_outage_too), kit_test_sqlite(a_cut_journal_is_noticed),
+        kit_test_sqlite(a_replaced_journal_is_noticed),    kit_test_sqlite(a_terminal_shows_the_progress),
+        kit_test_engines(from_the_event_to_the_revenue),
     };
     return kit_run_event_tests(tests);
 }

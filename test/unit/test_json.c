@@ -373,7 +373,8 @@ static void nothing_behind_the_text_is_read(void **state)
 static void want_of_memory_is_told_from_a_fault(void **state)
 {
     (void)state;
-    struct text deep = nested(100000, false, "\"\\u0041\\n\"");
+    enum { LEVELS = 10000 };
+    struct text deep = nested(LEVELS, false, "\"\\u0041\\n\"");
     struct text faulty = {deep.bytes, deep.length - 1};
     for (int bad = 0; bad < 2; bad++) {
         size_t allowed = 0;
@@ -383,7 +384,7 @@ static void want_of_memory_is_told_from_a_fault(void **state)
             remaining = allowed;
             held = 0;
             counting = true;
-            result = json_check(bad ? faulty : deep, 100000, &error);
+            result = json_check(bad ? faulty : deep, LEVELS, &error);
             counting = false;
             assert_int_equal(held, 0);
             assert_true(allowed < 1000);

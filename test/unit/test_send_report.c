@@ -99,10 +99,10 @@ static void test_list_is_bounded(void **state)
     }
 }
 
-/* A million lines with one fate take one entry, in whatever order they are told. */
+/* Very many lines with one fate take one entry, in whatever order they are told. */
 static void test_long_range(void **state)
 {
-    enum { LINES = 1000000, STRIDE = SEND_QUEUE_LINES - 1 };
+    enum { LINES = 100000, STRIDE = SEND_QUEUE_LINES - 1 };
     struct send_report report;
     struct buffer text = BUFFER_EMPTY;
     (void)state;
@@ -115,7 +115,7 @@ static void test_long_range(void **state)
             send_report_add(&report, i - STRIDE, SEND_FATE_REFUSED, "404");
     }
     assert_int_equal(send_report_lines(&report), LINES);
-    assert_string_equal(list(&report, &text), "lines 1-1000000: refused: 404\n");
+    assert_string_equal(list(&report, &text), "lines 1-100000: refused: 404\n");
     buffer_free(&text);
     send_report_free(&report);
 }
