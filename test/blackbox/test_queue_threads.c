@@ -107,6 +107,7 @@ static void the_thread_limit_refuses_only_who_would_wait(void **state)
         for (int i = 0; i < count; i++)
             kit_assert_body(kit_receive(waiting[i]), "[2]");
         kit_wait_until_health(server, "queue.waiting", 0);
+        kit_wait_until_health(server, "threads.waiting", 0); /* they leave a little later */
         for (int i = 0; i <= count; i++)
             kit_close(waiting[i]);
         /* The group that was refused has consumed nothing. */
@@ -124,6 +125,7 @@ static void a_refused_connection_stays_usable(void **state)
     kit_assert_body(kit_receive(refused), "[]");
     kit_close(waiting[0]);
     kit_wait_until_health(server, "queue.waiting", count - 1);
+    kit_wait_until_health(server, "threads.waiting", count - 1);
     kit_send_request(refused, "GET", "/blocking-get?key=a&groupId=h", NULL, NULL, 0);
     assert_false(is_answered(server, refused, count));
     kit_push(server, "a", "1");
