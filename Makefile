@@ -43,7 +43,9 @@ MODULES := $(filter-out $(OUT)/objects/src/main.o,$(OBJECTS))
 SHARED_KIT := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/*.c))
 KIT := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/blackbox/kit*.c)) $(SHARED_KIT)
 UNIT_TESTS := $(patsubst test/unit/%.c,$(OUT)/test/%,$(wildcard test/unit/test_*.c))
-BLACKBOX_TESTS := $(patsubst test/blackbox/%.c,$(OUT)/test/%,$(wildcard test/blackbox/test_*.c))
+# They speak to the program over sockets, so those of another build will do: make test SANITIZE=thread BLACKBOX=build
+BLACKBOX ?= $(OUT)
+BLACKBOX_TESTS := $(patsubst test/blackbox/%.c,$(BLACKBOX)/test/%,$(wildcard test/blackbox/test_*.c))
 BENCHES := $(patsubst bench/%.c,$(OUT)/bench/%,$(filter-out bench/common.c,$(wildcard bench/*.c)))
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
@@ -92,9 +94,11 @@ $(UNIT_TESTS): $(OUT)/test/%: $(OUT)/objects/test/unit/%.o $(MODULES) $(SHARED_K
 	@mkdir -p $(@D)
 	@$(LINK) $^ $(LIBRARIES) -lcmocka -o $@
 
+ifeq ($(BLACKBOX),$(OUT))
 $(BLACKBOX_TESTS): $(OUT)/test/%: $(OUT)/objects/test/blackbox/%.o $(KIT)
 	@mkdir -p $(@D)
 	@$(LINK) $^ -lcmocka -lpq -lsqlite3 -o $@
+endif
 
 # This one measures a module from within.
 $(OUT)/bench/metrics: $(filter $(OUT)/objects/src/base/% $(OUT)/objects/src/metrics/%,$(MODULES))
