@@ -31,6 +31,9 @@ enum outgoing_result {
 /* Writes without blocking. */
 enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing);
 
+/* The bytes that could be sent now; of a source, as far as one look into it shows. */
+uint64_t outgoing_ready(const struct outgoing *outgoing);
+
 /* Copies an answer that was begun from borrowed memory to the heap. Returns NULL without memory; the source
  * then stays with the caller's outgoing. */
 struct outgoing *outgoing_keep(const struct outgoing *outgoing);

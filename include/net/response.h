@@ -17,10 +17,9 @@
 struct body_source {
     const struct body_source_operations *operations; /* NULL: there is none */
     void *state;
-    uint64_t
-        length; /* in all; of an endless one that ends: of a page, at least, which a client must take in time */
-    bool endless; /* no length; the body ends with the connection (net/streaming.h) */
-    bool ends;    /* of an endless one: by itself, so that a stop of the server waits for it */
+    uint64_t length; /* in all; 0 of an endless one */
+    bool endless;    /* no length; the body ends with the connection (net/streaming.h) */
+    bool ends;       /* of an endless one: by itself, so that a stop of the server waits for it */
 };
 
 /* What an endless body says when it has nothing to fill with. */

@@ -117,8 +117,8 @@ static void send_chunks(struct list *list, const struct request *request, struct
         buffer_append(response->body, first.bytes, first.length);
     }
     list->sent = list->page.length;
-    response->source = (struct body_source){
-        .operations = &operations, .state = list, .length = LIST_PAGE_BYTES, .endless = true, .ends = true};
+    response->source =
+        (struct body_source){.operations = &operations, .state = list, .endless = true, .ends = true};
 }
 
 void list_send(struct request *request, struct response *response, struct list_producer producer)

@@ -3,7 +3,7 @@
  * The first page is made while the request is handled: if it is the only one, it is an answer like any other. Else the
  * rest is made by whatever worker finds that the socket has taken what there was, and is sent chunked (RFC 9112 section
  * 7.1; to a client of HTTP/1.0 as it is), on a connection that is closed behind it. When a page can't be made, the
- * connection is closed without the last chunk, by which a client knows.
+ * connection is closed without the last chunk, by which a client knows; one of HTTP/1.0 only by the missing bracket.
  *
  * A list belongs to the handler until list_send, then to the connection; one thread at a time uses it.
  */

@@ -29,7 +29,7 @@ struct user_list {
     struct storage *storage;
     struct reference *reference; /* held; NULL: there is none */
     uint32_t next_in_table;      /* at the table's count: all the others follow */
-    struct name after;           /* the last one of the others */
+    struct buffer after;         /* the id of the last one of the others */
     uint64_t left;               /* of the limit */
     bool begun;
     bool ended;
@@ -50,6 +50,7 @@ static void user_list_free(void *state)
 {
     struct user_list *list = state;
     reference_release(list->reference);
+    buffer_free(&list->after);
     buffer_free(&list->texts);
     free(list);
 }
@@ -112,8 +113,8 @@ static bool visit_other(void *context, const struct storage_planned_user *user)
 {
     struct user_list *list = context;
     list->found++;
-    memcpy(list->after.bytes, user->id.bytes, user->id.length);
-    list->after.text = (struct text){.bytes = list->after.bytes, .length = user->id.length};
+    buffer_clear(&list->after);
+    buffer_append(&list->after, user->id.bytes, user->id.length);
     if (list->reference == NULL || reference_find(list->reference, user->id) == REFERENCE_NONE)
         set_stored(list, add_user(list, user->id), user->attributes);
     return true;
@@ -123,11 +124,14 @@ static bool visit_other(void *context, const struct storage_planned_user *user)
 static enum storage_result load_others(struct user_list *list)
 {
     list->found = 0;
+    struct buffer from = list->after;
+    list->after = BUFFER_EMPTY;
     enum storage_result result =
-        storage_planned_users(list->storage, list->after.text, most_users(list), LIST_PAGE_BYTES, visit_other,
-                              list, database_deadline());
+        storage_planned_users(list->storage, (struct text){.bytes = from.bytes, .length = from.length},
+                              most_users(list), LIST_PAGE_BYTES, visit_other, list, database_deadline());
+    buffer_free(&from);
     list->ended = list->found == 0;
-    return result;
+    return result == STORAGE_OK && list->after.failed ? STORAGE_NO_MEMORY : result;
 }
 
 /* Loads the next users, or finds the end of the list. */
@@ -221,20 +225,21 @@ static enum list_progress produce(void *state, struct buffer *page, enum storage
 }
 
 /* Goes behind the user of `afterId`. */
-static int find_start(struct server *server, struct user_list *list, const struct request *request,
-                      struct response *response)
+static int find_start(struct server *server, struct user_list *list, struct text after,
+                      const struct request *request, struct response *response)
 {
-    uint32_t number = REFERENCE_NONE;
-    if (list->reference != NULL)
-        number = reference_find(list->reference, list->after.text);
+    uint32_t number = list->reference == NULL ? REFERENCE_NONE : reference_find(list->reference, after);
     if (number != REFERENCE_NONE) {
         list->next_in_table = number + 1;
-        list->after.text.length = 0;
         return 0;
     }
     list->next_in_table = table_count(list);
-    return planned_user_is_known(server, list->after.text, request, response, 400,
-                                 "the parameter afterId names no user")
+    buffer_append(&list->after, after.bytes, after.length);
+    if (list->after.failed) {
+        answer_out_of_memory(response);
+        return -1;
+    }
+    return planned_user_is_known(server, after, request, response, 400, "the parameter afterId names no user")
                ? 0
                : -1;
 }
@@ -242,6 +247,7 @@ static int find_start(struct server *server, struct user_list *list, const struc
 void api_users(void *context, struct request *request, struct response *response)
 {
     struct server *server = context;
+    struct name after;
     struct user_list *list = calloc(1, sizeof *list);
     if (list == NULL) {
         answer_out_of_memory(response);
@@ -249,12 +255,12 @@ void api_users(void *context, struct request *request, struct response *response
     }
     list->storage = server->storage;
     list->left = UINT64_MAX;
-    if (planned_read_page(request, &list->after, &list->left, response) != 0) {
+    if (planned_read_page(request, &after, &list->left, response) != 0) {
         free(list);
         return;
     }
     list->reference = metrics_reference(server->metrics);
-    if (list->after.text.length > 0 && find_start(server, list, request, response) != 0) {
+    if (after.text.length > 0 && find_start(server, list, after.text, request, response) != 0) {
         user_list_free(list);
         return;
     }

@@ -68,11 +68,20 @@ static void on_skipped(void *context, const char *path, uint64_t number, const c
     fprintf(stderr, "%s:%llu: skipped: %s\n", path, (unsigned long long)number, why);
 }
 
+/* Bytes of a file, for the bar; 0 where that is not known. */
+static uint64_t size_of(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && status.st_size > 0 ? (uint64_t)status.st_size : 0;
+}
+
 static void on_opened(void *context, const char *path, uint64_t lines, uint64_t bytes)
 {
     struct process *process = context;
-    (void)bytes;
+    uint64_t size = size_of(path);
     process->opened = true;
+    if (!process->options->follow && size > bytes)
+        progress_add_total(&process->progress, size - bytes);
     clear_bar(process);
     if (lines == 0)
         fprintf(stderr, "event-syncer: %s, from its beginning\n", path);
@@ -181,13 +190,6 @@ static int run(struct process *process)
 
 /* --- what it needs --- */
 
-/* Bytes of the journal, for the bar; 0 where that is not known. */
-static uint64_t size_of(const char *path)
-{
-    struct stat status;
-    return stat(path, &status) == 0 && status.st_size > 0 ? (uint64_t)status.st_size : 0;
-}
-
 static int catch_signals(void)
 {
     sigset_t signals;
@@ -267,9 +269,7 @@ static int open_all(struct process *process, const struct log *log)
         return -1;
     }
     struct progress_options progress = {.descriptor = STDERR_FILENO,
-                                        .is_terminal = progress_is_terminal(STDERR_FILENO),
-                                        .total_bytes =
-                                            process->options->follow ? 0 : size_of(process->options->file)};
+                                        .is_terminal = progress_is_terminal(STDERR_FILENO)};
     process->started_at = clock_monotonic_ns();
     progress_begin(&process->progress, &progress, process->started_at);
     return 0;

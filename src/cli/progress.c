@@ -35,6 +35,11 @@ void progress_begin(struct progress *progress, const struct progress_options *op
     };
 }
 
+void progress_add_total(struct progress *progress, uint64_t bytes)
+{
+    progress->total_bytes += bytes;
+}
+
 int64_t progress_due_at(const struct progress *progress)
 {
     return progress->due_at;

@@ -48,6 +48,9 @@ struct progress_options {
 
 void progress_begin(struct progress *progress, const struct progress_options *options, int64_t now_at);
 
+/* More has been found to be done than was known at the beginning. */
+void progress_add_total(struct progress *progress, uint64_t bytes);
+
 /* When progress_show would show something again. */
 int64_t progress_due_at(const struct progress *progress);
 

@@ -171,7 +171,7 @@ static enum storage_result find_checkpoint(struct processor *processor, struct j
                                            bool *found)
 {
     char name[FILE_BYTES];
-    struct storage_checkpoint stored;
+    struct storage_checkpoint stored = {.position = 0};
     checkpoint->identity = journal_reader_checkpoint(processor->reader).identity;
     enum storage_result result = storage_checkpoint(
         processor->options.storage, file_name(&checkpoint->identity, name), &stored, found, call_deadline());

@@ -33,6 +33,15 @@ static int fill(const struct outgoing *outgoing, struct iovec *vectors)
     return count;
 }
 
+uint64_t outgoing_ready(const struct outgoing *outgoing)
+{
+    struct iovec vectors[VECTOR_COUNT];
+    uint64_t bytes = 0;
+    for (int i = 0, count = fill(outgoing, vectors); i < count; i++)
+        bytes += vectors[i].iov_len;
+    return bytes;
+}
+
 static void advance(struct outgoing *outgoing, size_t taken)
 {
     size_t bytes = outgoing->length - outgoing->sent;

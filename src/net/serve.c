@@ -128,9 +128,10 @@ void log_access(const struct http_server *server, const struct request *request,
 {
     if (!server->options.access_log)
         return;
-    uint64_t length = response->kind != RESPONSE_ANSWER     ? response->sent_bytes
-                      : response->source.operations != NULL ? response->source.length
-                                                            : response->body->length;
+    uint64_t length = response->kind != RESPONSE_ANSWER ? response->sent_bytes
+                      : response->source.operations != NULL && !response->source.endless
+                          ? response->source.length
+                          : response->body->length;
     log_info(server->options.log, "request method=%s path=%s status=%u bytes=%llu ms=%.3f",
              request_method_name(request->method),
              request->route == NULL ? LOG_TEXT(request->path) : request->route->path, response->status,

@@ -40,12 +40,12 @@ static void free_request(struct worker *worker, struct connection *connection)
 }
 
 /* Until when the client must have taken a page of a body that ends; an event stream may last. */
-static int64_t page_deadline(const struct http_server *server, const struct body_source *source)
+static int64_t page_deadline(const struct http_server *server, const struct outgoing *outgoing)
 {
     const struct http_deadlines *deadlines = &server->options.deadlines;
-    if (!source->ends)
+    if (!outgoing->source.ends)
         return INT64_MAX;
-    int64_t page_s = (int64_t)(source->length / (uint64_t)deadlines->answer_bytes_rate);
+    int64_t page_s = (int64_t)(outgoing_ready(outgoing) / (uint64_t)deadlines->answer_bytes_rate);
     return clock_monotonic_ns() + deadlines->answer_ns + page_s * CLOCK_NS_PER_SECOND;
 }
 
@@ -57,7 +57,7 @@ void stream_begin(struct worker *worker, struct connection *connection, struct o
         connection_close(worker->server, connection);
         return;
     }
-    connection->outgoing->deadline_at = page_deadline(worker->server, &connection->outgoing->source);
+    connection->outgoing->deadline_at = page_deadline(worker->server, connection->outgoing);
     connection->deadline_at = INT64_MAX;
     free_request(worker, connection);
     connection_watch_room(worker->server, connection);
@@ -143,7 +143,7 @@ static bool stream_step(struct http_server *server, struct connection *connectio
             break;
         switch (ask_for_more(connection, worker)) {
         case BODY_MORE:
-            connection->outgoing->deadline_at = page_deadline(server, &connection->outgoing->source);
+            connection->outgoing->deadline_at = page_deadline(server, connection->outgoing);
             return true;
         case BODY_IDLE:
             return !release_idle(connection);
