@@ -49,6 +49,7 @@ struct server {
     struct access_rules access;
     int64_t longest_wait_ns;
     uint64_t max_memory_bytes;
+    uint64_t max_request_memory_bytes;
     uint64_t max_metrics_memory_bytes;
     uint64_t retention_s;
     int64_t started_at;

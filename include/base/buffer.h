@@ -34,6 +34,12 @@ void buffer_clear(struct buffer *buffer);
 /* Makes room for `extra` more bytes behind `length`. Returns 0, or -1 without memory (and sets `failed`). */
 int buffer_reserve(struct buffer *buffer, size_t extra);
 
+/* The capacity that buffer_reserve would make; 0 when there is no such number. */
+size_t buffer_capacity_for(const struct buffer *buffer, size_t extra);
+
+/* Makes the capacity larger, exactly. Returns 0, or -1 without memory (and sets `failed`). */
+int buffer_set_capacity(struct buffer *buffer, size_t capacity);
+
 /* Append bytes, a NUL-terminated string (without its NUL), or a formatted text. Failures only set `failed`.
  */
 static inline void buffer_append(struct buffer *buffer, const void *bytes, size_t length)

@@ -36,6 +36,7 @@ struct serve_options {
     uint64_t max_connections;
     uint64_t max_body;
     uint64_t max_memory;
+    uint64_t max_request_memory;
     uint64_t max_metrics_memory;
     uint64_t retention_s;
     struct buffer token;

@@ -17,9 +17,9 @@
 #ifndef METRICS_REFERENCE_H
 #define METRICS_REFERENCE_H
 
+#include "base/budget.h"
 #include "base/hash.h"
 #include "base/text.h"
-#include "metrics/budget.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -45,6 +45,8 @@ struct http_server_options {
     unsigned max_threads;
     unsigned max_connections;
     uint64_t max_body;
+    uint64_t
+        max_request_memory; /* bytes of requests that are not whole, bodies, and answers that clients have yet to take */
     struct http_deadlines deadlines;
     bool access_log;
     struct text common_headers; /* lines with CRLF that every answer carries */
@@ -75,6 +77,9 @@ uint16_t http_server_port(const struct http_server *server);
 
 struct pool *http_server_pool(struct http_server *server);
 struct connection_counts http_server_connections(struct http_server *server);
+
+/* Bytes in use of max_request_memory. */
+uint64_t http_server_request_memory(struct http_server *server);
 
 /* Takes no more connections. Those that are open are answered what they have asked and then closed. */
 void http_server_stop_accepting(struct http_server *server);

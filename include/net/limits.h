@@ -16,8 +16,10 @@ enum {
     HTTP_HEAD_BYTES = 16 * 1024,        /* request line and headers; more: 431 */
     HTTP_HEADER_COUNT = 100,            /* more: 431 */
     HTTP_CHUNK_EXTRA_BYTES = 8 * 1024,  /* extensions and trailers of one chunked body */
-    HTTP_REQUESTS_IN_A_ROW = 64,        /* of one connection, then others come first */
-    HTTP_BYTES_IN_A_ROW = 1024 * 1024,  /* of one answer, then others come first */
+    HTTP_UNCOUNTED_BYTES =
+        64 * 1024,               /* of the request that a worker is at; more is counted (net/message.h) */
+    HTTP_REQUESTS_IN_A_ROW = 64, /* of one connection, then others come first */
+    HTTP_BYTES_IN_A_ROW = 1024 * 1024, /* of one answer, then others come first */
     HTTP_RETRY_AFTER_SECONDS = 1,
 };
 

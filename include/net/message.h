@@ -4,13 +4,15 @@
  * message_received); message_next then says whether the bytes hold a whole request. A body by Content-Length
  * stays where it was read; a chunked one is decoded in place, so that head and body always lie in the same
  * memory. Bytes of the next, pipelined request stay behind it. The memory grows with what has come, never
- * with what was announced.
+ * with what was announced, and is counted in a budget that all messages share: from HTTP_UNCOUNTED_BYTES on, and from the
+ * first byte where it is kept while the rest is waited for (message_move), because of those there may be very many.
  *
  * A message belongs to the owner of its connection; not locked.
  */
 #ifndef NET_MESSAGE_H
 #define NET_MESSAGE_H
 
+#include "base/budget.h"
 #include "base/buffer.h"
 #include "net/chunked.h"
 #include "net/request.h"
@@ -23,6 +25,8 @@ enum message_phase {
 
 struct message {
     struct buffer bytes;
+    struct budget *budget; /* NULL: nothing is counted */
+    size_t counted;        /* bytes taken from it */
     enum message_phase phase;
     size_t start;        /* of the request in bytes */
     size_t scanned;      /* from start: complete lines of the head so far */
@@ -63,17 +67,21 @@ void message_expect_body(struct message *message, uint64_t limit, bool discard);
 void message_done(struct message *message);
 
 /* Makes room for the next bytes to read: at least one, *length of them at the place returned. NULL without
- * memory. */
+ * memory, or when the budget has no more. */
 char *message_room(struct message *message, size_t *length);
 void message_received(struct message *message, size_t length);
 
 /* Whether no byte of a request has arrived; an empty line before it does not count. */
 bool message_is_idle(const struct message *message);
 
-/* Moves the unfinished request and what follows it into `to`, an empty message with memory of its own; `from`
- * becomes empty and keeps its memory. Returns 0, or -1 without memory. */
+/* Moves the unfinished request and what follows it into `to`, which is not initialized and gets memory of its own; `from`
+ * becomes empty, and keeps its memory where that is small. Returns 0, or -1 without memory, and `from` is as it was. */
 int message_move(struct message *from, struct message *to);
 
+/* Forgets everything but memory of at most `kept_bytes`. */
+void message_clear(struct message *message, size_t kept_bytes);
+
+/* Frees the memory; the message is empty then, and can be used again. */
 void message_free(struct message *message);
 
 #endif

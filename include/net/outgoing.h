@@ -6,13 +6,15 @@
 #ifndef NET_OUTGOING_H
 #define NET_OUTGOING_H
 
+#include "base/budget.h"
 #include "net/response.h"
 
 struct outgoing {
     const char *bytes;
     size_t length;
     size_t sent;
-    char *owned_bytes; /* NULL while `bytes` is somebody else's */
+    char *owned_bytes;     /* NULL while `bytes` is somebody else's */
+    struct budget *budget; /* that `length` of those are counted in */
     struct body_source source;
     uint64_t source_sent;
     bool close;          /* end the connection afterwards */
@@ -34,9 +36,9 @@ enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing);
 /* The bytes that could be sent now; of a source, as far as one look into it shows. */
 uint64_t outgoing_ready(const struct outgoing *outgoing);
 
-/* Copies an answer that was begun from borrowed memory to the heap. Returns NULL without memory; the source
- * then stays with the caller's outgoing. */
-struct outgoing *outgoing_keep(const struct outgoing *outgoing);
+/* Copies an answer that was begun from borrowed memory to the heap, where the budget has room for it. Returns NULL without
+ * memory; the source then stays with the caller's outgoing. */
+struct outgoing *outgoing_keep(const struct outgoing *outgoing, struct budget *budget);
 
 /* Frees the bytes before the source of an outgoing that was kept, when they are sent. */
 void outgoing_forget_head(struct outgoing *outgoing);

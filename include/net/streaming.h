@@ -11,10 +11,14 @@
 #ifndef NET_STREAMING_H
 #define NET_STREAMING_H
 
+#include "base/budget.h"
 #include "net/http_server.h"
 
 /* The token of the connection that a request came over. */
 uint64_t streaming_token(const struct request *request);
+
+/* What the memory of answers on their way out is counted in, for sources that hold some. */
+struct budget *streaming_budget(const struct request *request);
 
 /* Writes what the source has. Any thread, no lock held; does not block. */
 void streaming_wake(struct http_server *server, uint64_t token);

@@ -91,6 +91,9 @@ void api_health(void *context, struct request *request, struct response *respons
                   (long long)((clock_monotonic_ns() - server->started_at) / CLOCK_NS_PER_SECOND));
     append_pool(body, &pool);
     buffer_printf(body, ",\"connections\":{\"open\":%u,\"max\":%u},", connections.open, connections.max);
+    buffer_printf(body, "\"requests\":{\"memory_bytes\":%llu,\"max_memory_bytes\":%llu},",
+                  (unsigned long long)http_server_request_memory(server->http),
+                  (unsigned long long)server->max_request_memory_bytes);
     append_queue(body, &counts, server->max_memory_bytes);
     buffer_append_text(body, ",");
     append_metrics(body, &metrics, server->max_metrics_memory_bytes);

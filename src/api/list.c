@@ -3,6 +3,7 @@
 #include "api/database.h"
 #include "api/json_body.h"
 #include "net/blocking.h"
+#include "net/streaming.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,17 +12,24 @@
 /* Room before a page for its length in hexadecimal, and a CRLF on either side. */
 enum { CHUNK_HEAD_BYTES = 2 * sizeof(size_t) + 4 };
 
+/* What the producer of a list holds beside the page, about. */
+enum { PRODUCER_BYTES = LIST_PAGE_BYTES };
+
 struct list {
     struct list_producer producer;
     struct buffer page; /* framed */
     size_t sent;        /* of it */
     bool chunked;
     bool done; /* `page` is the last one */
+    struct budget *budget;
+    size_t counted; /* in that */
 };
 
 static void list_free(struct list *list)
 {
     list->producer.free(list->producer.state);
+    if (list->counted > 0)
+        budget_give_back(list->budget, list->counted);
     buffer_free(&list->page);
     free(list);
 }
@@ -50,6 +58,20 @@ static void list_close(void *state, bool whole)
     list_free(state);
 }
 
+/* Counts what the list holds while its client takes its time. */
+static bool count(struct list *list)
+{
+    size_t bytes = list->page.capacity + PRODUCER_BYTES;
+    if (bytes == list->counted)
+        return true;
+    if (!budget_take(list->budget, bytes))
+        return false;
+    if (list->counted > 0)
+        budget_give_back(list->budget, list->counted);
+    list->counted = bytes;
+    return true;
+}
+
 /* Makes the next page and frames it as a chunk. The line before it is as short as it may be, so it is written behind the
  * room that was left for it. */
 static enum list_progress make_page(struct list *list, enum storage_result *error)
@@ -73,7 +95,7 @@ static enum list_progress make_page(struct list *list, enum storage_result *erro
         if (!list->page.failed)
             memcpy(list->page.bytes + list->sent, head, (size_t)head_length);
     }
-    if (list->page.failed) {
+    if (list->page.failed || (progress == LIST_MORE && !count(list))) {
         *error = STORAGE_NO_MEMORY;
         return LIST_FAILED;
     }
@@ -131,6 +153,7 @@ void list_send(struct request *request, struct response *response, struct list_p
         return;
     }
     list->producer = producer;
+    list->budget = streaming_budget(request);
     if (database_begin(request, response) != 0) {
         list_free(list);
         return;

@@ -5,6 +5,9 @@
  * 7.1; to a client of HTTP/1.0 as it is), on a connection that is closed behind it. When a page can't be made, the
  * connection is closed without the last chunk, by which a client knows; one of HTTP/1.0 only by the missing bracket.
  *
+ * What a list that is not sent in one piece holds is counted in the server's memory for requests (--max-request-memory); one
+ * that does not fit is not begun, or broken off.
+ *
  * A list belongs to the handler until list_send, then to the connection; one thread at a time uses it.
  */
 #ifndef API_LIST_H

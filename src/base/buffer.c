@@ -20,19 +20,27 @@ void buffer_clear(struct buffer *buffer)
     buffer->failed = false;
 }
 
+size_t buffer_capacity_for(const struct buffer *buffer, size_t extra)
+{
+    size_t capacity = buffer->capacity == 0 ? SMALLEST_CAPACITY : buffer->capacity;
+    while (capacity - buffer->length < extra) {
+        if (capacity > SIZE_MAX / 2)
+            return 0;
+        capacity *= 2;
+    }
+    return capacity;
+}
+
 int buffer_reserve(struct buffer *buffer, size_t extra)
 {
     if (buffer->capacity - buffer->length >= extra)
         return 0;
-    size_t capacity = buffer->capacity == 0 ? SMALLEST_CAPACITY : buffer->capacity;
-    while (capacity - buffer->length < extra) {
-        if (capacity > SIZE_MAX / 2) {
-            buffer->failed = true;
-            return -1;
-        }
-        capacity *= 2;
-    }
-    char *bytes = realloc(buffer->bytes, capacity);
+    return buffer_set_capacity(buffer, buffer_capacity_for(buffer, extra));
+}
+
+int buffer_set_capacity(struct buffer *buffer, size_t capacity)
+{
+    char *bytes = capacity == 0 ? NULL : realloc(buffer->bytes, capacity);
     if (bytes == NULL) {
         buffer->failed = true;
         return -1;

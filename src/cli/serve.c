@@ -218,6 +218,7 @@ static int create_http(struct server *server, const struct serve_options *option
         .max_threads = (unsigned)options->max_threads,
         .max_connections = (unsigned)options->max_connections,
         .max_body = options->max_body,
+        .max_request_memory = options->max_request_memory,
         .deadlines = http_deadlines_default,
         .access_log = options->access_log,
         .common_headers = common_headers,
@@ -343,6 +344,7 @@ static int serve(const struct serve_options *options)
         .longest_wait_ns = options->wait_ns,
         .max_memory_bytes = options->max_memory,
         .max_metrics_memory_bytes = options->max_metrics_memory,
+        .max_request_memory_bytes = options->max_request_memory,
         .retention_s = options->retention_s,
     };
     if (options->cors_origin != NULL)

@@ -76,6 +76,12 @@ static int set_journal(void *context, const char *value)
     return value[0] == '\0' ? options_fail("--journal takes the name of a file") : 0;
 }
 
+static int set_max_request_memory(void *context, const char *value)
+{
+    struct serve_options *options = context;
+    return options_read_number("--max-request-memory", value, INT64_MAX / 2, &options->max_request_memory);
+}
+
 static int set_max_metrics_memory(void *context, const char *value)
 {
     struct serve_options *options = context;
@@ -236,6 +242,8 @@ static const struct option_row option_rows[] = {
     {"--max-connections", "N", "open connections (the file limit, less 64)", set_max_connections},
     {"--max-body", "BYTES", "the largest request body (1048576)", set_max_body},
     {"--max-memory", "BYTES", "memory for queued events (1073741824)", set_max_memory},
+    {"--max-request-memory", "BYTES",
+     "memory for requests on their way in and answers on their way out (1073741824)", set_max_request_memory},
     {"--max-metrics-memory", "BYTES", "memory for the metrics and the reference table (1073741824)",
      set_max_metrics_memory},
     {"--retention", "SECONDS", "how long the metrics keep events (1800)", set_retention},
@@ -340,6 +348,7 @@ enum options_result serve_options_read(struct serve_options *options, int argume
         .threads = THREADS_PER_CORE * system_core_count(),
         .max_body = UINT64_C(1024) * 1024,
         .max_memory = UINT64_C(1024) * 1024 * 1024,
+        .max_request_memory = UINT64_C(1024) * 1024 * 1024,
         .max_metrics_memory = UINT64_C(1024) * 1024 * 1024,
         .retention_s = 1800,
         .log_level = LOG_LEVEL_INFO,

@@ -13,7 +13,7 @@
 #define METRICS_FILTER_H
 
 #include "base/hash.h"
-#include "metrics/budget.h"
+#include "base/budget.h"
 
 enum { FILTER_PARTS = 1024, FILTER_LONGEST_S = (1 << 23) - 1 };
 

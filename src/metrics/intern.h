@@ -11,7 +11,7 @@
 
 #include "base/table.h"
 #include "base/text.h"
-#include "metrics/budget.h"
+#include "base/budget.h"
 
 #include <sys/queue.h>
 

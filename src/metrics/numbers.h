@@ -6,7 +6,7 @@
 #ifndef METRICS_NUMBERS_H
 #define METRICS_NUMBERS_H
 
-#include "metrics/budget.h"
+#include "base/budget.h"
 
 struct numbers_piece {
     struct numbers_piece *next;

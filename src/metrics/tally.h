@@ -11,7 +11,7 @@
 #ifndef METRICS_TALLY_H
 #define METRICS_TALLY_H
 
-#include "metrics/budget.h"
+#include "base/budget.h"
 #include "metrics/numbers.h"
 
 enum { TALLY_BLOCK = 32, TALLY_ARRAY = 1024 };

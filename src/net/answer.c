@@ -31,13 +31,14 @@ static int64_t next_deadline(const struct http_server *server, const struct outg
     return stalled_at < outgoing->deadline_at ? stalled_at : outgoing->deadline_at;
 }
 
-enum outgoing_result answer_try(struct connection *connection, struct outgoing *outgoing)
+enum outgoing_result answer_try(struct http_server *server, struct connection *connection,
+                                struct outgoing *outgoing)
 {
     enum outgoing_result result = outgoing_send(connection->descriptor, outgoing);
     if (result == OUTGOING_WHOLE || result == OUTGOING_FAILED)
         return result;
     outgoing->deadline_at = clock_monotonic_ns() + outgoing->allowed_ns;
-    connection->outgoing = outgoing_keep(outgoing);
+    connection->outgoing = outgoing_keep(outgoing, &server->request_memory);
     return connection->outgoing == NULL ? OUTGOING_FAILED : result;
 }
 

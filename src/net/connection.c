@@ -208,12 +208,19 @@ int connection_unsent(const struct connection *connection)
     return ioctl(connection->descriptor, SIOCOUTQ, &unsent) == 0 ? unsent : 0;
 }
 
+void connection_drop_message(struct connection *connection)
+{
+    if (connection->message == NULL)
+        return;
+    message_free(connection->message);
+    free(connection->message);
+    connection->message = NULL;
+}
+
 void connection_close(struct http_server *server, struct connection *connection)
 {
     struct outgoing *outgoing = connection->outgoing;
-    struct message *message = connection->message;
     connection->outgoing = NULL;
-    connection->message = NULL;
     pthread_mutex_lock(&connection->mutex);
     int descriptor = connection->descriptor;
     connection->descriptor = -1;
@@ -221,10 +228,7 @@ void connection_close(struct http_server *server, struct connection *connection)
     connection->generation++;
     pthread_mutex_unlock(&connection->mutex);
     close(descriptor);
-    if (message != NULL) {
-        message_free(message);
-        free(message);
-    }
+    connection_drop_message(connection);
     if (outgoing != NULL) {
         outgoing_abandon(outgoing);
         outgoing_free(outgoing);

@@ -112,6 +112,7 @@ struct http_server {
     int stop_descriptor; /* eventfd, level-triggered: readable from http_server_stop on */
     uint16_t port;
     atomic_bool stopping;
+    struct budget request_memory;
     struct connection *slots;
     /* Guarded by slots_mutex. */
     pthread_mutex_t slots_mutex;
@@ -190,6 +191,9 @@ void connection_serve(struct worker *worker, struct connection *connection);
  * Returns 0, or -1 without memory; those bytes are then lost, and the connection must end. */
 int connection_keep_message(struct worker *worker, struct connection *connection);
 
+/* Frees the bytes that are kept with a connection, if there are any. */
+void connection_drop_message(struct connection *connection);
+
 /* How long a client that may still be sending is listened to after its last answer. */
 int64_t connection_linger_ns(const struct http_server *server);
 
@@ -207,7 +211,8 @@ enum answer_progress {
 /* Tries to write an answer for the first time, from borrowed memory. What is left over goes to the
  * connection, unless the result is OUTGOING_FAILED: then the source is still open, and the connection good
  * for closing only. */
-enum outgoing_result answer_try(struct connection *connection, struct outgoing *outgoing);
+enum outgoing_result answer_try(struct http_server *server, struct connection *connection,
+                                struct outgoing *outgoing);
 
 /* Lets go of a connection with an answer that did not fit; some worker goes on with it when the socket takes
  * more. Nothing is written here, so a thread that delivers to many clients can't get from the failure of one

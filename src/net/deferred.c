@@ -64,7 +64,7 @@ static void write_answer(struct http_server *server, struct connection *connecti
     struct outgoing outgoing = {.source = response->source};
     enum outgoing_result result = OUTGOING_FAILED;
     if (answer_prepare(server, response, minor_version, keep_alive, &head, &outgoing) == 0)
-        result = answer_try(connection, &outgoing);
+        result = answer_try(server, connection, &outgoing);
     buffer_free(&head);
     if (result == OUTGOING_WHOLE && keep_alive) {
         go_on(server, connection);

@@ -86,6 +86,7 @@ struct http_server *http_server_create(const struct http_server_options *options
     if (server == NULL)
         return NULL;
     server->options = *options;
+    budget_init(&server->request_memory, options->max_request_memory);
     server->listen_descriptor = server->epoll_descriptor = -1;
     server->wake_descriptor = server->stop_descriptor = server->accept_stop_descriptor = -1;
     if (connections_create(server) != 0) {
@@ -122,6 +123,11 @@ struct connection_counts http_server_connections(struct http_server *server)
     struct connection_counts counts = {.open = server->open_count, .max = server->options.max_connections};
     pthread_mutex_unlock(&server->slots_mutex);
     return counts;
+}
+
+uint64_t http_server_request_memory(struct http_server *server)
+{
+    return budget_used(&server->request_memory);
 }
 
 /* Has a connection looked at that may have nothing more to say; one that is in somebody's hands is looked at

@@ -197,17 +197,58 @@ void message_done(struct message *message)
     struct buffer bytes = message->bytes;
     if (end == bytes.length)
         bytes.length = end = 0;
-    *message = (struct message){.bytes = bytes, .start = end};
+    *message = (struct message){
+        .bytes = bytes, .budget = message->budget, .counted = message->counted, .start = end};
+}
+
+/* Takes a larger or smaller capacity from the budget; both at once, as both may be there for a moment. */
+static bool count(struct message *message, size_t capacity)
+{
+    if (message->budget == NULL || (message->counted == 0 && capacity <= HTTP_UNCOUNTED_BYTES))
+        return true;
+    if (!budget_take(message->budget, capacity))
+        return false;
+    if (message->counted > 0)
+        budget_give_back(message->budget, message->counted);
+    message->counted = capacity;
+    return true;
+}
+
+static void count_nothing(struct message *message)
+{
+    if (message->counted > 0)
+        budget_give_back(message->budget, message->counted);
+    message->counted = 0;
+}
+
+/* Bytes that the message can't have more of before it is whole, or SIZE_MAX. */
+static size_t most_to_come(const struct message *message)
+{
+    bool known = message->phase == MESSAGE_BODY && message->framing == FRAMING_LENGTH && !message->discard;
+    return known && message->body_left < SIZE_MAX ? (size_t)message->body_left : SIZE_MAX;
+}
+
+/* Doubles the memory, but goes no further than a body whose end is known. */
+static int grow(struct message *message)
+{
+    struct buffer *bytes = &message->bytes;
+    size_t capacity = buffer_capacity_for(bytes, SMALLEST_READ);
+    size_t left = most_to_come(message);
+    if (left >= SMALLEST_READ && left < SIZE_MAX - bytes->length && capacity > bytes->length + left)
+        capacity = bytes->length + left;
+    return capacity > 0 && count(message, capacity) ? buffer_set_capacity(bytes, capacity) : -1;
 }
 
 char *message_room(struct message *message, size_t *length)
 {
     struct buffer *bytes = &message->bytes;
+    size_t left = most_to_come(message);
+    size_t wanted = left > 0 && left < SMALLEST_READ ? left : SMALLEST_READ;
     if (message->start > 0) {
         buffer_drop_front(bytes, message->start);
         message->start = 0;
     }
-    if (bytes->capacity - bytes->length < SMALLEST_READ && buffer_reserve(bytes, SMALLEST_READ) != 0)
+    if (bytes->capacity - bytes->length < wanted && grow(message) != 0)
         return NULL;
     *length = bytes->capacity - bytes->length;
     if (*length > LARGEST_READ)
@@ -228,23 +269,52 @@ bool message_is_idle(const struct message *message)
     return available(message) == 0 || (available(message) == 2 && memcmp(at(message, 0), "\r\n", 2) == 0);
 }
 
+/* Gives `to` a copy of the bytes, in memory that is counted. */
+static int copy_bytes(const struct message *from, struct message *to)
+{
+    size_t length = available(from);
+    to->bytes = BUFFER_EMPTY;
+    to->start = 0;
+    to->counted = 0;
+    if (length == 0)
+        return 0;
+    if (to->budget != NULL && !budget_take(to->budget, length))
+        return -1;
+    to->counted = to->budget == NULL ? 0 : length;
+    if (buffer_set_capacity(&to->bytes, length) != 0) {
+        count_nothing(to);
+        return -1;
+    }
+    buffer_append(&to->bytes, at(from, 0), length);
+    return 0;
+}
+
 int message_move(struct message *from, struct message *to)
 {
-    struct buffer bytes = BUFFER_EMPTY;
-    if (available(from) > 0)
-        buffer_append(&bytes, at(from, 0), available(from));
-    if (bytes.failed)
-        return -1;
     *to = *from;
-    to->bytes = bytes;
-    to->start = 0;
-    buffer_clear(&from->bytes);
-    *from = (struct message){.bytes = from->bytes};
+    if (from->counted > 0) {
+        from->bytes = BUFFER_EMPTY;
+        from->counted = 0;
+    } else if (copy_bytes(from, to) != 0) {
+        *to = (struct message){.budget = from->budget};
+        return -1;
+    }
+    message_clear(from, SIZE_MAX);
     return 0;
+}
+
+void message_clear(struct message *message, size_t kept_bytes)
+{
+    struct buffer bytes = message->bytes;
+    if (bytes.capacity > kept_bytes) {
+        buffer_free(&bytes);
+        count_nothing(message);
+    }
+    buffer_clear(&bytes);
+    *message = (struct message){.bytes = bytes, .budget = message->budget, .counted = message->counted};
 }
 
 void message_free(struct message *message)
 {
-    buffer_free(&message->bytes);
-    *message = MESSAGE_EMPTY;
+    message_clear(message, 0);
 }

@@ -94,17 +94,21 @@ enum outgoing_result outgoing_send(int descriptor, struct outgoing *outgoing)
     return OUTGOING_WHOLE;
 }
 
-struct outgoing *outgoing_keep(const struct outgoing *outgoing)
+struct outgoing *outgoing_keep(const struct outgoing *outgoing, struct budget *budget)
 {
     size_t left = outgoing->length - outgoing->sent;
+    if (!budget_take(budget, left))
+        return NULL;
     struct outgoing *kept = malloc(sizeof *kept);
     char *bytes = malloc(left + 1);
     if (kept == NULL || bytes == NULL) {
         free(kept);
         free(bytes);
+        budget_give_back(budget, left);
         return NULL;
     }
     *kept = *outgoing;
+    kept->budget = budget;
     if (left > 0)
         memcpy(bytes, outgoing->bytes + outgoing->sent, left);
     kept->bytes = bytes;
@@ -114,12 +118,20 @@ struct outgoing *outgoing_keep(const struct outgoing *outgoing)
     return kept;
 }
 
+static void free_bytes(struct outgoing *outgoing)
+{
+    if (outgoing->owned_bytes == NULL)
+        return;
+    free(outgoing->owned_bytes);
+    budget_give_back(outgoing->budget, outgoing->length);
+    outgoing->owned_bytes = NULL;
+}
+
 void outgoing_forget_head(struct outgoing *outgoing)
 {
     if (outgoing->sent < outgoing->length)
         return;
-    free(outgoing->owned_bytes);
-    outgoing->owned_bytes = NULL;
+    free_bytes(outgoing);
     outgoing->bytes = NULL;
     outgoing->length = 0;
     outgoing->sent = 0;
@@ -134,6 +146,6 @@ void outgoing_free(struct outgoing *outgoing)
 {
     if (outgoing == NULL)
         return;
-    free(outgoing->owned_bytes);
+    free_bytes(outgoing);
     free(outgoing);
 }

@@ -41,9 +41,7 @@ int connection_keep_message(struct worker *worker, struct connection *connection
             result = -1;
         }
     } else if (connection->message != NULL && message_is_idle(connection->message)) {
-        message_free(connection->message);
-        free(connection->message);
-        connection->message = NULL;
+        connection_drop_message(connection);
     }
     return result;
 }
@@ -78,6 +76,7 @@ int64_t connection_linger_ns(const struct http_server *server)
  * sending: closing a socket with unread bytes resets the connection (RFC 9112 section 9.6). */
 static enum step close_gently(struct http_server *server, struct connection *connection)
 {
+    connection_drop_message(connection);
     if (shutdown(connection->descriptor, SHUT_WR) != 0)
         return leave(server, connection);
     connection->request_deadline_at = clock_monotonic_ns() + connection_linger_ns(server);
@@ -99,7 +98,7 @@ static enum step answer(struct worker *worker, struct connection *connection, st
     struct outgoing outgoing = {.source = response->source};
     enum outgoing_result result = OUTGOING_FAILED;
     if (answer_prepare(server, response, minor_version, keep_alive, &worker->head, &outgoing) == 0)
-        result = response->source.endless ? OUTGOING_IDLE : answer_try(connection, &outgoing);
+        result = response->source.endless ? OUTGOING_IDLE : answer_try(server, connection, &outgoing);
     enum step step = STEP_ON;
     if (result == OUTGOING_FAILED) {
         outgoing_abandon(&outgoing);
@@ -195,6 +194,12 @@ static enum step handle(struct worker *worker, struct connection *connection, st
     return STEP_LEAVE;
 }
 
+static enum step refuse_for_memory(struct worker *worker, struct connection *connection)
+{
+    return refuse(worker, connection, 503,
+                  "no memory for this request now; try again later (--max-request-memory)");
+}
+
 static int send_continue(struct connection *connection)
 {
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
@@ -228,7 +233,7 @@ static enum step begin_body(struct worker *worker, struct connection *connection
     return STEP_ON;
 }
 
-enum received { RECEIVED_BYTES, RECEIVED_NONE, RECEIVED_END };
+enum received { RECEIVED_BYTES, RECEIVED_NONE, RECEIVED_END, RECEIVED_FULL };
 
 /* Reads once. */
 static enum received receive(struct connection *connection, struct message *message)
@@ -236,7 +241,7 @@ static enum received receive(struct connection *connection, struct message *mess
     size_t room;
     char *bytes = message_room(message, &room);
     if (bytes == NULL)
-        return RECEIVED_END;
+        return RECEIVED_FULL;
     ssize_t length;
     do {
         length = recv(connection->descriptor, bytes, room, MSG_DONTWAIT);
@@ -270,7 +275,7 @@ static enum step park(struct worker *worker, struct connection *connection)
             return refuse(worker, connection, 408, "the request took too long to arrive");
     }
     if (connection_keep_message(worker, connection) != 0)
-        return leave(server, connection);
+        return refuse_for_memory(worker, connection);
     return connection_release(connection, CONNECTION_PARKED, deadline_at) ? STEP_LEAVE : STEP_AGAIN;
 }
 
@@ -279,6 +284,20 @@ static enum step end_timed_out(struct worker *worker, struct connection *connect
     if (connection->message == NULL)
         return leave(worker->server, connection);
     return refuse(worker, connection, 408, "the request took too long to arrive");
+}
+
+static enum step read_on(struct worker *worker, struct connection *connection)
+{
+    switch (receive(connection, message_of(worker, connection))) {
+    case RECEIVED_BYTES:
+    case RECEIVED_NONE:
+        break;
+    case RECEIVED_END:
+        return leave(worker->server, connection);
+    case RECEIVED_FULL:
+        return refuse_for_memory(worker, connection);
+    }
+    return STEP_ON;
 }
 
 static enum step serve_requests(struct worker *worker, struct connection *connection)
@@ -292,10 +311,7 @@ static enum step serve_requests(struct worker *worker, struct connection *connec
         struct message *message = message_of(worker, connection);
         switch (message_next(message, &request, &refusal)) {
         case MESSAGE_MORE:
-            if (connection->drained)
-                step = park(worker, connection);
-            else if (receive(connection, message) == RECEIVED_END)
-                step = leave(worker->server, connection);
+            step = connection->drained ? park(worker, connection) : read_on(worker, connection);
             break;
         case MESSAGE_STARTED:
             step = begin_body(worker, connection, &request);
@@ -335,11 +351,10 @@ static void clear_large(struct buffer *buffer)
 
 static void clear_scratch(struct worker *worker)
 {
-    clear_large(&worker->message.bytes);
+    message_clear(&worker->message, SCRATCH_KEPT_BYTES);
     clear_large(&worker->body);
     clear_large(&worker->headers);
     clear_large(&worker->head);
-    worker->message = (struct message){.bytes = worker->message.bytes};
 }
 
 void connection_serve(struct worker *worker, struct connection *connection)
@@ -397,7 +412,8 @@ static void take_events(struct worker *worker, struct pool *pool)
 
 void worker_run(void *context, struct pool *pool)
 {
-    struct worker worker = {.server = context};
+    struct http_server *server = context;
+    struct worker worker = {.server = server, .message = {.budget = &server->request_memory}};
     while (pool_turn(pool)) {
         take_events(&worker, pool);
         while (worker.next_event < worker.event_count) {

@@ -26,16 +26,17 @@ uint64_t streaming_token(const struct request *request)
     return connection_token(request->worker->server, request->connection);
 }
 
+struct budget *streaming_budget(const struct request *request)
+{
+    return &request->worker->server->request_memory;
+}
+
 /* What the connection no longer needs once its request has become a stream. */
 static void free_request(struct worker *worker, struct connection *connection)
 {
-    if (connection->message != NULL) {
-        message_free(connection->message);
-        free(connection->message);
-        connection->message = NULL;
-    } else {
+    if (connection->message == NULL)
         message_free(&worker->message);
-    }
+    connection_drop_message(connection);
     connection->request_deadline_at = 0;
 }
 
@@ -51,7 +52,7 @@ static int64_t page_deadline(const struct http_server *server, const struct outg
 
 void stream_begin(struct worker *worker, struct connection *connection, struct outgoing *outgoing)
 {
-    connection->outgoing = outgoing_keep(outgoing);
+    connection->outgoing = outgoing_keep(outgoing, &worker->server->request_memory);
     if (connection->outgoing == NULL) {
         outgoing_abandon(outgoing);
         connection_close(worker->server, connection);

@@ -76,7 +76,7 @@ static enum waiting_result answer_owned(struct waiting *waiting, struct response
     enum outgoing_result sent = OUTGOING_FAILED;
     if (!peer_is_gone(connection->descriptor) &&
         answer_prepare(waiting->server, response, waiting->minor_version, keep_alive, &head, &outgoing) == 0)
-        sent = answer_try(connection, &outgoing);
+        sent = answer_try(waiting->server, connection, &outgoing);
     buffer_free(&head);
     if (sent == OUTGOING_WHOLE)
         return WAITING_WRITTEN;

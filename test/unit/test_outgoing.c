@@ -38,6 +38,9 @@ void *malloc(size_t size)
 }
 #endif
 
+/* Of all answers that are kept. */
+static struct budget memory = {.limit_bytes = UINT64_MAX};
+
 /* A body in pieces: byte n of it is byte_at(n). */
 struct source {
     size_t length;
@@ -339,7 +342,7 @@ static void kept_answers_need_no_borrowed_memory(void **state)
         outgoing.close = true;
         outgoing.allowed_ns = 12345;
         assert_int_equal(outgoing_send(sockets.writer, &outgoing), OUTGOING_BLOCKED);
-        struct outgoing *kept = outgoing_keep(&outgoing);
+        struct outgoing *kept = outgoing_keep(&outgoing, &memory);
         assert_non_null(kept);
         assert_true(kept->close && kept->allowed_ns == 12345);
         memset(borrowed, '#', HEAD);
@@ -364,9 +367,9 @@ static void kept_answers_may_be_at_any_place(void **state)
     struct outgoing outgoing = outgoing_make("head", source_make(&source, 200000, 50, 64));
     assert_int_equal(outgoing_send(sockets.writer, &outgoing), OUTGOING_BLOCKED);
     assert_int_equal(outgoing.sent, 4);
-    struct outgoing *kept = outgoing_keep(&outgoing);
+    struct outgoing *kept = outgoing_keep(&outgoing, &memory);
     assert_non_null(kept);
-    struct outgoing *again = outgoing_keep(kept);
+    struct outgoing *again = outgoing_keep(kept, &memory);
     assert_non_null(again);
     outgoing_free(kept);
     assert_int_equal(source.closed, 0);
@@ -423,7 +426,7 @@ static void heads_are_forgotten_when_they_are_sent(void **state)
     struct source source;
     struct outgoing outgoing = outgoing_make(head, source_make(&source, BODY, 99, 8));
     outgoing.source.endless = true;
-    struct outgoing *kept = outgoing_keep(&outgoing);
+    struct outgoing *kept = outgoing_keep(&outgoing, &memory);
     assert_non_null(kept);
     assert_int_equal(outgoing_send(sockets.writer, kept), OUTGOING_BLOCKED);
     assert_true(kept->sent > 0 && kept->sent < HEAD);
@@ -461,7 +464,7 @@ static void source_stays_when_memory_is_short(void **state)
         assert_true(allowed < 10);
         remaining = allowed;
         counting = true;
-        kept = outgoing_keep(&outgoing);
+        kept = outgoing_keep(&outgoing, &memory);
         counting = false;
         assert_int_equal(source.closed, 0);
         assert_ptr_equal(outgoing.source.operations, &operations);
@@ -472,6 +475,28 @@ static void source_stays_when_memory_is_short(void **state)
     outgoing_free(kept);
 }
 #endif
+
+/* What could be sent now: the rest of the bytes, and what the source shows. */
+static void what_is_ready_is_added_up(void **state)
+{
+    (void)state;
+    struct source source;
+    struct outgoing outgoing = outgoing_make("head", source_make(&source, 1000, 100, 8));
+    assert_int_equal(outgoing_ready(&outgoing), 4 + 800);
+    outgoing.sent = 3;
+    source.offset = 950;
+    assert_int_equal(outgoing_ready(&outgoing), 1 + 50);
+    source.offset = 1000;
+    outgoing.sent = 4;
+    assert_int_equal(outgoing_ready(&outgoing), 0);
+    outgoing_abandon(&outgoing);
+}
+
+static int all_memory_is_given_back(void **state)
+{
+    (void)state;
+    return budget_used(&memory) == 0 ? 0 : -1;
+}
 
 int main(void)
 {
@@ -484,6 +509,7 @@ int main(void)
         cmocka_unit_test(abandoned_sources_are_not_whole),
         cmocka_unit_test(long_answers_yield),
         cmocka_unit_test(kept_answers_need_no_borrowed_memory),
+        cmocka_unit_test(what_is_ready_is_added_up),
         cmocka_unit_test(kept_answers_may_be_at_any_place),
         cmocka_unit_test(endless_sources_idle_and_go_on),
         cmocka_unit_test(heads_are_forgotten_when_they_are_sent),
@@ -491,5 +517,5 @@ int main(void)
         cmocka_unit_test(source_stays_when_memory_is_short),
 #endif
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, all_memory_is_given_back);
 }

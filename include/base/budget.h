@@ -6,8 +6,8 @@
  * it until every block has been given back. No lock: the count is atomic, so blocks may be taken and given back by any
  * threads. Nothing takes the count beyond the limit.
  */
-#ifndef METRICS_BUDGET_H
-#define METRICS_BUDGET_H
+#ifndef BASE_BUDGET_H
+#define BASE_BUDGET_H
 
 #include <stdatomic.h>
 #include <stdbool.h>

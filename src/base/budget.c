@@ -1,4 +1,4 @@
-#include "metrics/budget.h"
+#include "base/budget.h"
 
 #include <stdlib.h>
 #include <string.h>
