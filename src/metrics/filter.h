@@ -12,8 +12,8 @@
 #ifndef METRICS_FILTER_H
 #define METRICS_FILTER_H
 
-#include "base/hash.h"
 #include "base/budget.h"
+#include "base/hash.h"
 
 enum { FILTER_PARTS = 1024, FILTER_LONGEST_S = (1 << 23) - 1 };
 

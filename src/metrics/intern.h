@@ -9,9 +9,9 @@
 #ifndef METRICS_INTERN_H
 #define METRICS_INTERN_H
 
+#include "base/budget.h"
 #include "base/table.h"
 #include "base/text.h"
-#include "base/budget.h"
 
 #include <sys/queue.h>
 
