@@ -125,6 +125,7 @@ static void set_up(struct swarm *swarm, const struct swarm_setup *setup)
     swarm->numbers = swarm->events + SPARE;
     swarm->started_at_ms = kit_now_ms();
     atomic_store(&swarm->publishing, PUBLISHERS);
+    swarm_hold_at(swarm, 100);
     for (int i = 0; i <= TEST_ITSELF; i++)
         swarm->pushes[i] = kit_allocate(swarm->kit, (size_t)swarm->numbers * sizeof *swarm->pushes[i]);
     for (int i = 0; i < PUBLISHERS; i++)
@@ -140,6 +141,11 @@ static void set_up(struct swarm *swarm, const struct swarm_setup *setup)
         bool takes_all = i % 5 == 4 || (setup->large && reader->kind == STALLING);
         reader->channels = takes_all ? (1U << CHANNELS) - 1 : 1U << i % CHANNELS | 1U << i / 7 % CHANNELS;
     }
+}
+
+void swarm_hold_at(struct swarm *swarm, int percent)
+{
+    atomic_store(&swarm->hold_at, swarm->events * percent / 100);
 }
 
 static void start_thread(struct actor *actor, void *(*function)(void *), void *argument)

@@ -59,6 +59,9 @@ struct swarm_setup {
  * NULL or another server on the same database. */
 struct swarm *swarm_start(struct kit *kit, const struct swarm_setup *setup, struct kit_server *first,
                           struct kit_server *second);
+/* Publishers wait when that part of their events has been taken, so that the test can't come too late for what it is going
+ * to do; 100: no more. */
+void swarm_hold_at(struct swarm *swarm, int percent);
 /* Returns when that part of the events has been taken, or the swarm has failed. */
 void swarm_wait_stored(struct swarm *swarm, int percent);
 /* Returns when so many more publishes were answered 503, as they must be, or the swarm has failed. */

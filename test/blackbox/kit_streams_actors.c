@@ -122,6 +122,10 @@ void *swarm_publish_all(void *argument)
     enum certainty *pushes = swarm->pushes[publisher->number];
     int stored = 0;
     for (int number = 0; stored < swarm->events && number < swarm->numbers && !atomic_load(&swarm->failed);) {
+        if (stored >= atomic_load(&swarm->hold_at)) {
+            kit_pause();
+            continue;
+        }
         enum certainty certainty = publish_once(publisher, draw(publisher, CHANNELS), number);
         if (certainty == STORED) {
             stored++;

@@ -66,6 +66,7 @@ struct swarm {
     struct sighting *all; /* all histories, by id */
     size_t all_count;
     int64_t started_at_ms;
+    atomic_int hold_at;                /* events of each publisher */
     atomic_int publishing;             /* publishers that are not through */
     atomic_int opened, through;        /* clients: with their first stream, and with their last event */
     atomic_int stored, refused, lost;  /* answers to publishes: 202, 503, none */

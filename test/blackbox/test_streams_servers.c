@@ -24,8 +24,10 @@ static void nothing_is_lost_when_the_database_restarts(void **state)
     const struct swarm_setup setup = {.readers = 20, .events = 200, .database_goes = true};
     struct swarm *swarm = swarm_start(kit, &setup, first, second);
     for (int i = 0; i < 2; i++) {
+        swarm_hold_at(swarm, 40 * (i + 1));
         swarm_wait_stored(swarm, 30 * (i + 1));
         assert_int_equal(postgres_stop(postgres, i % 2 == 0), 0);
+        swarm_hold_at(swarm, 100);
         swarm_wait_refused(swarm, 3);
         assert_int_equal(postgres_restart(postgres), 0);
     }
@@ -40,8 +42,10 @@ static void nothing_is_lost_when_the_database_stands_still(void **state)
     const struct swarm_setup setup = {.readers = 20, .events = 100, .database_goes = true};
     struct swarm *swarm = swarm_start(kit, &setup, first, second);
     for (int i = 0; i < 2; i++) {
+        swarm_hold_at(swarm, 40 * (i + 1));
         swarm_wait_stored(swarm, 30 * (i + 1));
         assert_int_equal(postgres_freeze(postgres), 0);
+        swarm_hold_at(swarm, 100);
         swarm_wait_refused(swarm, 3);
         assert_int_equal(postgres_thaw(postgres), 0);
     }
