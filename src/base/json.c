@@ -133,9 +133,29 @@ static void explain(yajl_handle handle, struct json_error *error)
     yajl_free_error(handle, message);
 }
 
-static bool is_of_number(char c)
+static bool is_one_of(struct text json, size_t at, const char *wanted)
 {
-    return (c >= '0' && c <= '9') || c == '+' || c == '-' || c == '.' || c == 'e' || c == 'E';
+    return at < json.length && json.bytes[at] != '\0' && strchr(wanted, json.bytes[at]) != NULL;
+}
+
+static size_t digits_end(struct text json, size_t at)
+{
+    while (is_one_of(json, at, "0123456789"))
+        at++;
+    return at;
+}
+
+/* Where the number that begins at `at` ends by the grammar: 01 is two of them. */
+static size_t number_end(struct text json, size_t at)
+{
+    at += is_one_of(json, at, "-") ? 1 : 0;
+    at = is_one_of(json, at, "0") ? at + 1 : digits_end(json, at);
+    if (is_one_of(json, at, "."))
+        at = digits_end(json, at + 1);
+    if (!is_one_of(json, at, "eE"))
+        return at;
+    at++;
+    return digits_end(json, at + (is_one_of(json, at, "+-") ? 1 : 0));
 }
 
 /* Where the token at `at` ends. All before the first bad one are well-formed. */
@@ -144,13 +164,13 @@ static size_t token_end(struct text json, size_t at)
     char first = json.bytes[at];
     if (first == '"')
         return json_string_end(json, at);
+    if (is_one_of(json, at, "-0123456789"))
+        return number_end(json, at);
     at++;
     if (first == 't' || first == 'n' || first == 'f') {
         size_t rest = first == 'f' ? strlen("alse") : strlen("rue");
         return at + rest < json.length ? at + rest : json.length;
     }
-    while (is_of_number(first) && at < json.length && is_of_number(json.bytes[at]))
-        at++;
     return at;
 }
 
@@ -159,12 +179,21 @@ static bool begins_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+/* Where the value that the text begins with ends; it is well-formed. */
+static size_t first_value_end(struct text json)
+{
+    size_t at = json_skip_space(json, 0);
+    return is_one_of(json, at, "[{") ? json_container_end(json, at) : token_end(json, at);
+}
+
 /* From how many bytes YAJL has consumed to where the fault begins: most bad bytes, and a bad token in an object, are given
  * back by it, other tokens are consumed. */
 static size_t first_bad_byte(struct text json, size_t consumed, const char *reason)
 {
     if (begins_with(reason, "parse error: premature EOF"))
         return json.length;
+    if (begins_with(reason, "parse error: trailing garbage"))
+        return json_skip_space(json, first_value_end(json));
     bool lexical = begins_with(reason, "lexical error");
     bool given_back = lexical ? !begins_with(reason, "lexical error: invalid char in json text")
                               : begins_with(reason, "parse error: after key");

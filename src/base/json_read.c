@@ -78,8 +78,8 @@ static bool is_at(struct text text, size_t at, char wanted)
     return at < text.length && text.bytes[at] == wanted;
 }
 
-/* Where the array or object at `at` ends. Its depth is counted, not followed: no stack grows with it. */
-static size_t container_end(struct text json, size_t at)
+/* The depth is counted, not followed: no stack grows with it. */
+size_t json_container_end(struct text json, size_t at)
 {
     size_t depth = 0;
     while (at < json.length) {
@@ -102,7 +102,7 @@ static size_t value_end(struct text json, size_t at)
     if (is_at(json, at, '"'))
         return json_string_end(json, at);
     if (is_at(json, at, '[') || is_at(json, at, '{'))
-        return container_end(json, at);
+        return json_container_end(json, at);
     while (at < json.length && json.bytes[at] != ',' && !is_closing(json.bytes[at]) &&
            !json_is_space(json.bytes[at]))
         at++;
