@@ -260,6 +260,23 @@ static int find_framing(struct parse *parse, struct refusal *refusal)
     return 0;
 }
 
+/* Which one of two counts, another server on the way may see differently; each of these decides who is let in or how a
+ * body is read (RFC 9110 section 5.3: only lists may be repeated). */
+static int check_repeated(const struct parse *parse, struct refusal *refusal)
+{
+    if (parse->repeated[HEADER_AUTHORIZATION])
+        return refuse(refusal, 400, "repeated Authorization");
+    if (parse->repeated[HEADER_ORIGIN])
+        return refuse(refusal, 400, "repeated Origin");
+    if (parse->repeated[HEADER_SEC_FETCH_SITE])
+        return refuse(refusal, 400, "repeated Sec-Fetch-Site");
+    if (parse->repeated[HEADER_CONTENT_TYPE])
+        return refuse(refusal, 400, "repeated Content-Type");
+    if (parse->repeated[HEADER_CONTENT_ENCODING])
+        return refuse(refusal, 400, "repeated Content-Encoding");
+    return 0;
+}
+
 static int check_host(const struct parse *parse, struct refusal *refusal)
 {
     if (parse->repeated[HEADER_HOST])
@@ -274,7 +291,7 @@ int request_parse_head(struct request *request, struct text head, struct refusal
     *request = (struct request){.method = 0};
     struct parse parse = {.request = request};
     if (check_lines(head, refusal) != 0 || split_head(&parse, head, refusal) != 0 ||
-        check_host(&parse, refusal) != 0 || split_target(&parse, refusal) != 0 ||
+        check_host(&parse, refusal) != 0 || check_repeated(&parse, refusal) != 0 || split_target(&parse, refusal) != 0 ||
         find_framing(&parse, refusal) != 0)
         return -1;
     return 0;
