@@ -48,10 +48,14 @@ int options_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int options_read_seconds(const char *name, const char *value, int64_t least_ns, int64_t most_ns, int64_t *ns);
 int options_read_number(const char *name, const char *value, uint64_t most, uint64_t *number);
 
-/* Takes a token over: text without control characters. Returns 0, or -1 after saying what is wrong. */
+/* The longest token: with it, the head of a request still has room for all else. */
+enum { OPTIONS_TOKEN_BYTES = 4096 };
+
+/* Takes a token over: text without control characters, and without blanks at its ends. Returns 0, or -1 after saying what is wrong. */
 int options_read_token(const char *name, struct text value, struct buffer *token);
 
-/* The first line of a file that holds a secret, in `line`. Returns 0, or -1 after saying what is wrong. */
+/* The first line of a file that holds a secret, in `line`, without its end. A line that does not fit is refused, never cut.
+ * Returns 0, or -1 after saying what is wrong. */
 int options_read_line(const char *name, const char *path, char *line, size_t capacity, struct text *text);
 
 #endif

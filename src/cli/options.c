@@ -42,6 +42,10 @@ int options_read_token(const char *name, struct text value, struct buffer *token
         return options_fail("%s is empty; give a token, or leave it away", name);
     if (!text_is_utf8(value) || text_has_control(value))
         return options_fail("the token of %s holds bytes that can't stand in a header", name);
+    if (text_trim(value).length < value.length)
+        return options_fail("the token of %s begins or ends with a blank, which no header keeps", name);
+    if (value.length > OPTIONS_TOKEN_BYTES)
+        return options_fail("the token of %s is longer than %d bytes", name, (int)OPTIONS_TOKEN_BYTES);
     buffer_clear(token);
     buffer_append(token, value.bytes, value.length);
     return token->failed ? options_fail("out of memory") : 0;
@@ -52,11 +56,22 @@ int options_read_line(const char *name, const char *path, char *line, size_t cap
     FILE *file = fopen(path, "re");
     if (file == NULL)
         return options_fail("can't read %s %s: %s", name, path, strerror(errno));
-    char *read = fgets(line, (int)capacity, file);
+    size_t length = 0;
+    int c;
+    errno = 0;
+    while ((c = getc(file)) != EOF && c != '\n' && length < capacity)
+        line[length++] = (char)c;
+    int error = ferror(file) != 0 ? errno : 0;
     fclose(file);
-    if (read == NULL)
+    if (error != 0)
+        return options_fail("can't read %s %s: %s", name, path, strerror(error));
+    if (c != EOF && c != '\n')
+        return options_fail("the first line of %s %s is longer than %zu bytes", name, path, capacity);
+    if (length == 0)
         return options_fail("%s %s is empty; write the token into its first line", name, path);
-    *text = (struct text){.bytes = line, .length = strcspn(line, "\r\n")};
+    if (line[length - 1] == '\r')
+        length--;
+    *text = (struct text){.bytes = line, .length = length};
     return 0;
 }
 

@@ -26,7 +26,7 @@ static int set_token_value(void *context, const char *value)
 static int set_token_file(void *context, const char *value)
 {
     struct send_options *options = context;
-    char line[4096];
+    char line[OPTIONS_TOKEN_BYTES + 2];
     struct text token;
     if (options_read_line("--token-file", value, line, sizeof line, &token) != 0)
         return -1;
