@@ -61,6 +61,8 @@ struct request {
     struct text segment; /* behind the path of a route that takes one; percent-encoded */
     /* Set by the server that serves it; for net/ alone. */
     const struct route *route;
+    const struct route
+        *route_of_path; /* which the method may not fit: for the log, as the rest of a path is a client's */
     struct connection *connection;
     struct worker *worker;
     bool released; /* its memory has been given away (net/waiting.h) */

@@ -291,8 +291,8 @@ int request_parse_head(struct request *request, struct text head, struct refusal
     *request = (struct request){.method = 0};
     struct parse parse = {.request = request};
     if (check_lines(head, refusal) != 0 || split_head(&parse, head, refusal) != 0 ||
-        check_host(&parse, refusal) != 0 || check_repeated(&parse, refusal) != 0 || split_target(&parse, refusal) != 0 ||
-        find_framing(&parse, refusal) != 0)
+        check_host(&parse, refusal) != 0 || check_repeated(&parse, refusal) != 0 ||
+        split_target(&parse, refusal) != 0 || find_framing(&parse, refusal) != 0)
         return -1;
     return 0;
 }

@@ -5,12 +5,18 @@
 
 #include <string.h>
 
+static bool begins_with(struct text path, const char *start)
+{
+    size_t length = strlen(start);
+    return path.length >= length && memcmp(path.bytes, start, length) == 0;
+}
+
 /* The segment behind a path that takes one; empty when the path is another one. */
 static struct text segment_behind(const struct route *route, struct text path)
 {
     size_t length = strlen(route->path);
     struct text segment = {.bytes = path.bytes, .length = 0};
-    if (path.length <= length || memcmp(path.bytes, route->path, length) != 0 ||
+    if (path.length <= length || !begins_with(path, route->path) ||
         memchr(path.bytes + length, '/', path.length - length) != NULL)
         return segment;
     return (struct text){.bytes = path.bytes + length, .length = path.length - length};
@@ -31,14 +37,17 @@ static bool takes_method(const struct route *route, enum request_method method)
 }
 
 /* The route of a request; `*known` tells whether there is one for its path with another method. */
-static const struct route *find_route(const struct http_server *server, const struct request *request,
-                                      bool *known)
+static const struct route *find_route(const struct http_server *server, struct request *request, bool *known)
 {
     *known = text_equals(request->path, TEXT("*"));
+    request->route_of_path = NULL;
     for (size_t i = 0; i < server->options.route_count; i++) {
         const struct route *route = &server->options.routes[i];
+        if (route->takes_segment && begins_with(request->path, route->path))
+            request->route_of_path = route;
         if (!path_is(route, request->path))
             continue;
+        request->route_of_path = route;
         if (takes_method(route, request->method))
             return route;
         *known = true;

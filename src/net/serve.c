@@ -133,8 +133,9 @@ void log_access(const struct http_server *server, const struct request *request,
                           : response->body->length;
     log_info(server->options.log, "request method=%s path=%s status=%u bytes=%llu ms=%.3f",
              request_method_name(request->method),
-             request->route == NULL ? LOG_TEXT(request->path) : request->route->path, response->status,
-             (unsigned long long)length, (double)(clock_monotonic_ns() - started_at) / CLOCK_NS_PER_MS);
+             request->route_of_path == NULL ? LOG_TEXT(request->path) : request->route_of_path->path,
+             response->status, (unsigned long long)length,
+             (double)(clock_monotonic_ns() - started_at) / CLOCK_NS_PER_MS);
 }
 
 static enum step refuse(struct worker *worker, struct connection *connection, unsigned status,
