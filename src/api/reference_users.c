@@ -4,6 +4,9 @@
 
 #include <string.h>
 
+/* Of a bad user's id: the fault must fit behind it into the answer (net/response.h). */
+enum { SHOWN_BYTES = 80 };
+
 struct reading {
     struct reference_builder *builder;
     struct buffer *reason;
@@ -13,9 +16,14 @@ struct reading {
 
 static enum reference_users_result bad(struct reading *reading, struct text id, const char *fault)
 {
-    int shown = id.length < NAME_BYTES ? (int)id.length : NAME_BYTES;
+    struct text shown = id;
+    if (id.length > SHOWN_BYTES) {
+        shown.length = SHOWN_BYTES;
+        shown.length = text_utf8_length(shown); /* no half of a character */
+    }
     buffer_clear(reading->reason);
-    buffer_printf(reading->reason, "user_metadata: the user %.*s %s", shown, id.bytes, fault);
+    buffer_printf(reading->reason, "user_metadata: the user %.*s%s %s", (int)shown.length, shown.bytes,
+                  shown.length < id.length ? "..." : "", fault);
     return REFERENCE_USERS_BAD;
 }
 
