@@ -18,6 +18,7 @@
 #include "storage/engine.h"
 
 #include <fcntl.h>
+#include <libpq-fe.h>
 #include <unistd.h>
 
 #define MILLISECONDS(n) ((n)*CLOCK_NS_PER_MS)
@@ -81,6 +82,24 @@ static inline long kit_number(struct kit *kit, const char *url, const char *sql)
     long number = strtol(answer, NULL, 10);
     free(answer);
     return number;
+}
+
+/* Another session, in a transaction that holds the locks of this statement. */
+static inline PGconn *kit_hold(const char *url, const char *sql)
+{
+    PGconn *session = PQconnectdb(url);
+    assert_int_equal(PQstatus(session), CONNECTION_OK);
+    PQclear(PQexec(session, "BEGIN"));
+    PGresult *result = PQexec(session, sql);
+    assert_true(PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK);
+    PQclear(result);
+    return session;
+}
+
+static inline void kit_let_go(PGconn *session)
+{
+    PQclear(PQexec(session, "ROLLBACK"));
+    PQfinish(session);
 }
 
 /* --- batches --- */

@@ -18,25 +18,6 @@ static struct storage_write *batch_event(struct batch *batch, const char *name, 
     return write;
 }
 
-/* Another session, in a transaction that holds locks. */
-static PGconn *hold(const char *url, const char *sql)
-{
-    PGconn *session = PQconnectdb(url);
-    assert_int_equal(PQstatus(session), CONNECTION_OK);
-    PGresult *result = PQexec(session, "BEGIN");
-    PQclear(result);
-    result = PQexec(session, sql);
-    assert_true(PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK);
-    PQclear(result);
-    return session;
-}
-
-static void let_go(PGconn *session)
-{
-    PQclear(PQexec(session, "ROLLBACK"));
-    PQfinish(session);
-}
-
 /* The lost transaction waits for a user that somebody else is inserting, and commits. Others add events before its outcome
  * is found out. */
 static void lost_additions_may_be_stored(void **state)
@@ -59,12 +40,12 @@ static void lost_additions_may_be_stored(void **state)
     batch_publish(&batch, "a", "0");
     struct storage_write *there = batch_event(&batch, "c", "y", "");
     struct storage_write *number = batch_event(&batch, "d", "", "unused");
-    PGconn *holder = hold(url, "INSERT INTO planned_users VALUES ('u')");
+    PGconn *holder = kit_hold(url, "INSERT INTO planned_users VALUES ('u')");
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(600)), STORAGE_UNKNOWN);
     assert_int_equal(storage_postgresql.resolve(engine, &batch.list, kit_in_ms(200)), STORAGE_UNKNOWN);
     spare->id = number->id = 777;
     number->spare_used = true;
-    let_go(holder);
+    kit_let_go(holder);
 
     struct batch later;
     batch_begin(&later);
@@ -97,10 +78,10 @@ static void lost_additions_may_fail(void **state)
     struct batch batch;
     batch_begin(&batch);
     struct storage_write *write = batch_event(&batch, "a", "", "s");
-    PGconn *holder = hold(url, "UPDATE event_counter SET last_position = last_position");
+    PGconn *holder = kit_hold(url, "UPDATE event_counter SET last_position = last_position");
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(300)), STORAGE_UNKNOWN);
     assert_int_equal(batch_resolve(engine, &batch), STORAGE_AWAY);
-    let_go(holder);
+    kit_let_go(holder);
     assert_int_equal(batch_commit(engine, &batch), STORAGE_OK);
     assert_int_equal(write->id, 1);
     assert_false(write->spare_used);

@@ -301,25 +301,6 @@ static void restarts_while_idle_go_unnoticed(void **state)
 
 /* --- transactions that outlive their connection --- */
 
-/* Another session, in a transaction that holds locks. */
-static PGconn *hold(const char *url, const char *sql)
-{
-    PGconn *session = PQconnectdb(url);
-    assert_int_equal(PQstatus(session), CONNECTION_OK);
-    PGresult *result = PQexec(session, "BEGIN");
-    PQclear(result);
-    result = PQexec(session, sql);
-    assert_true(PQresultStatus(result) == PGRES_COMMAND_OK || PQresultStatus(result) == PGRES_TUPLES_OK);
-    PQclear(result);
-    return session;
-}
-
-static void let_go(PGconn *session)
-{
-    PQclear(PQexec(session, "ROLLBACK"));
-    PQfinish(session);
-}
-
 /* Waits until no session but the connections of the engine, which are idle, does anything. */
 static void expect_quiet(struct kit *kit, const char *url)
 {
@@ -342,10 +323,10 @@ static void tombstones_stop_lost_transactions(void **state)
     struct batch batch;
     batch_begin(&batch);
     batch_publish(&batch, "a", "0");
-    PGconn *holder = hold(url, "UPDATE event_counter SET last_id = last_id");
+    PGconn *holder = kit_hold(url, "UPDATE event_counter SET last_id = last_id");
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(300)), STORAGE_UNKNOWN);
     assert_int_equal(batch_resolve(engine, &batch), STORAGE_AWAY);
-    let_go(holder);
+    kit_let_go(holder);
     expect_quiet(kit, url);
     assert_int_equal(kit_number(kit, url, "SELECT count(*) FROM events"), 0);
     assert_int_equal(batch_commit(engine, &batch), STORAGE_OK);
@@ -366,10 +347,10 @@ static void lost_transactions_may_commit(void **state)
     batch_publish(&batch, "a", "0");
     batch_subscription(&batch, STORAGE_SUBSCRIBE, "user", "a");
     batch_publish(&batch, "a", "1");
-    PGconn *holder = hold(url, "INSERT INTO user_subscriptions VALUES ('user', 'a')");
+    PGconn *holder = kit_hold(url, "INSERT INTO user_subscriptions VALUES ('user', 'a')");
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(600)), STORAGE_UNKNOWN);
     assert_int_equal(storage_postgresql.resolve(engine, &batch.list, kit_in_ms(200)), STORAGE_UNKNOWN);
-    let_go(holder);
+    kit_let_go(holder);
     assert_int_equal(batch_resolve(engine, &batch), STORAGE_OK);
     assert_int_equal(batch.writes[0].id, 1);
     assert_int_equal(batch.writes[2].id, 2);
@@ -402,9 +383,9 @@ static void lost_switches_may_commit(void **state)
     struct storage_write *change = batch_add(&batch, STORAGE_REFERENCE_SWITCH, "");
     change->generation = 2;
     change->number = 1;
-    PGconn *holder = hold(url, "INSERT INTO reference_table VALUES (1, 9, 0, 0)");
+    PGconn *holder = kit_hold(url, "INSERT INTO reference_table VALUES (1, 9, 0, 0)");
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(600)), STORAGE_UNKNOWN);
-    let_go(holder);
+    kit_let_go(holder);
     assert_int_equal(batch_resolve(engine, &batch), STORAGE_OK);
     assert_int_equal(batch.writes[2].id, 1);
     assert_true(purge->purged <= 1);

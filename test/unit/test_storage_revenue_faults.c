@@ -23,25 +23,6 @@ static struct storage_write *batch_count(struct batch *batch, const char *file, 
     return write;
 }
 
-/* Another session, in a transaction that holds locks. */
-static PGconn *hold(const char *url, const char *sql)
-{
-    PGconn *session = PQconnectdb(url);
-    assert_int_equal(PQstatus(session), CONNECTION_OK);
-    PGresult *result = PQexec(session, "BEGIN");
-    PQclear(result);
-    result = PQexec(session, sql);
-    assert_int_equal(PQresultStatus(result), PGRES_COMMAND_OK);
-    PQclear(result);
-    return session;
-}
-
-static void let_go(PGconn *session)
-{
-    PQclear(PQexec(session, "ROLLBACK"));
-    PQfinish(session);
-}
-
 /* Ends the transaction some time after this has returned. */
 static void commit_soon(PGconn *session)
 {
@@ -100,12 +81,12 @@ static void lost_counts_may_be_stored(void **state)
     struct storage_write *again = batch_count(&batch, "f", 0, 10, &tenth);
     struct storage_write *first = batch_count(&batch, "g", 0, 10, &large);
     struct storage_write *second = batch_count(&batch, "g", 10, 20, &large);
-    PGconn *holder = hold(url, "INSERT INTO users_revenue VALUES ('u', 1)");
+    PGconn *holder = kit_hold(url, "INSERT INTO users_revenue VALUES ('u', 1)");
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(600)), STORAGE_UNKNOWN);
     assert_int_equal(storage_postgresql.resolve(engine, &batch.list, kit_in_ms(200)), STORAGE_UNKNOWN);
     counted->overtaken = first->overflowed = true;
     behind->overflowed = second->overtaken = true;
-    let_go(holder);
+    kit_let_go(holder);
 
     batch_begin(&later);
     batch_count(&later, "f", 10, 30, &tenth);
@@ -134,10 +115,10 @@ static void lost_counts_may_fail(void **state)
     struct batch batch;
     batch_begin(&batch);
     struct storage_write *write = batch_count(&batch, "f", 0, 10, &tenth);
-    PGconn *holder = hold(url, "UPDATE event_counter SET last_id = last_id");
+    PGconn *holder = kit_hold(url, "UPDATE event_counter SET last_id = last_id");
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(300)), STORAGE_UNKNOWN);
     assert_int_equal(batch_resolve(engine, &batch), STORAGE_AWAY);
-    let_go(holder);
+    kit_let_go(holder);
     assert_int_equal(position_of(engine, "f"), 0);
     assert_int_equal(batch_commit(engine, &batch), STORAGE_OK);
     expect_outcome(write, false, false);
@@ -156,7 +137,7 @@ static void a_checkpoint_that_is_being_moved_overtakes(void **state)
     struct batch batch;
     batch_begin(&batch);
     struct storage_write *write = batch_count(&batch, "f", 0, 10, &tenth);
-    PGconn *holder = hold(url, "INSERT INTO journal_checkpoints VALUES ('f', 7, 1, now())");
+    PGconn *holder = kit_hold(url, "INSERT INTO journal_checkpoints VALUES ('f', 7, 1, now())");
     commit_soon(holder);
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(SLACK_MS)), STORAGE_OK);
     finish(holder);
@@ -166,7 +147,7 @@ static void a_checkpoint_that_is_being_moved_overtakes(void **state)
 
     batch_begin(&batch);
     write = batch_count(&batch, "f", 7, 10, &tenth);
-    holder = hold(url, "UPDATE journal_checkpoints SET position = 8");
+    holder = kit_hold(url, "UPDATE journal_checkpoints SET position = 8");
     commit_soon(holder);
     assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(SLACK_MS)), STORAGE_OK);
     finish(holder);
@@ -185,8 +166,8 @@ static void sums_that_are_being_changed_are_added_to(void **state)
     for (uint64_t i = 0; i < 2; i++) {
         batch_begin(&batch);
         batch_count(&batch, "f", i * 10, i * 10 + 10, &tenth);
-        PGconn *holder = hold(url, i == 0 ? "INSERT INTO users_revenue VALUES ('u', 1)"
-                                          : "UPDATE users_revenue SET revenue = revenue + 2");
+        PGconn *holder = kit_hold(url, i == 0 ? "INSERT INTO users_revenue VALUES ('u', 1)"
+                                              : "UPDATE users_revenue SET revenue = revenue + 2");
         commit_soon(holder);
         assert_int_equal(storage_postgresql.commit(engine, &batch.list, kit_in_ms(SLACK_MS)), STORAGE_OK);
         finish(holder);
