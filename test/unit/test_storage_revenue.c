@@ -205,6 +205,14 @@ static struct seen_checkpoints seen_checkpoints(struct storage *storage, size_t 
     return seen;
 }
 
+/* What comes from now on has a later time than what was. */
+static void wait_for_next_millisecond(void)
+{
+    int64_t then_ms = clock_wall_ms();
+    while (clock_wall_ms() <= then_ms)
+        usleep(100);
+}
+
 static void the_newest_checkpoints_come_first(void **state)
 {
     struct place *place = place_make(*state);
@@ -213,7 +221,7 @@ static void the_newest_checkpoints_come_first(void **state)
     static const char *const files[] = {"b", "a", "c"};
     for (size_t i = 0; i < 3; i++) {
         count_revenue(storage, files[i], 0, 10, "u", "1");
-        usleep(5000);
+        wait_for_next_millisecond();
     }
     count_revenue(storage, "b", 10, 20, "u", "1");
     struct seen_checkpoints seen = seen_checkpoints(storage, 100);
