@@ -54,6 +54,9 @@ static size_t revenue_bytes(const struct storage_write *write)
 static size_t bytes_of(const struct storage_write *write)
 {
     switch (write->kind) {
+    case STORAGE_PUBLISH:
+    case STORAGE_REFERENCE_PIECE:
+        return write->payload.length;
     case STORAGE_REFERENCE_PURGE:
         return PURGE_BYTES;
     case STORAGE_ADD_EVENT:
@@ -63,9 +66,12 @@ static size_t bytes_of(const struct storage_write *write)
         return merged_bytes(write);
     case STORAGE_COUNT_REVENUE:
         return revenue_bytes(write);
-    default:
-        return write->payload.length;
+    case STORAGE_SUBSCRIBE:
+    case STORAGE_UNSUBSCRIBE:
+    case STORAGE_REFERENCE_SWITCH:
+        break;
     }
+    return 0;
 }
 
 /* Waits for writes and takes them; those with too little time left for a commit go to `late`, as they would cut the time of
