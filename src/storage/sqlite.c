@@ -42,6 +42,12 @@ int sqlite_bind(sqlite3_stmt *statement, int index, struct text text)
                                SQLITE_STATIC, SQLITE_UTF8);
 }
 
+int sqlite_look_up(sqlite3_stmt *statement, struct text key)
+{
+    int result = sqlite_bind(statement, 1, key);
+    return result == SQLITE_OK ? sqlite3_step(statement) : result;
+}
+
 int sqlite_bind_optional(sqlite3_stmt *statement, int index, struct text text)
 {
     return text.length == 0 ? sqlite3_bind_null(statement, index) : sqlite_bind(statement, index, text);

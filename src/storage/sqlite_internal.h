@@ -108,7 +108,11 @@ int sqlite_run(sqlite3_stmt *statement);
 
 int sqlite_bind(sqlite3_stmt *statement, int index, struct text text);
 
-/* The same, but NULL for an empty text. */
+/* Binds a text as the first parameter and makes the first step. Returns SQLITE_ROW, SQLITE_DONE, or the error; the caller
+ * resets the statement. */
+int sqlite_look_up(sqlite3_stmt *statement, struct text key);
+
+/* sqlite_bind, but NULL for an empty text. */
 int sqlite_bind_optional(sqlite3_stmt *statement, int index, struct text text);
 
 struct text sqlite_text(sqlite3_stmt *statement, int column);

@@ -87,9 +87,7 @@ enum storage_result sqlite_planned_position(void *state, struct text event_id, u
     if (reader == NULL)
         return STORAGE_AWAY;
     sqlite3_stmt *statement = reader->planned.position;
-    int result = sqlite_bind(statement, 1, event_id);
-    if (result == SQLITE_OK)
-        result = sqlite3_step(statement);
+    int result = sqlite_look_up(statement, event_id);
     *found = result == SQLITE_ROW;
     if (*found)
         *position = (uint64_t)sqlite3_column_int64(statement, 0);
@@ -109,9 +107,7 @@ enum storage_result sqlite_planned_users_named(void *state, const struct text *u
     sqlite3_stmt *statement = reader->planned.user;
     int result = SQLITE_DONE;
     for (size_t i = 0; i < count && (result == SQLITE_DONE || result == SQLITE_ROW); i++) {
-        result = sqlite_bind(statement, 1, users[i]);
-        if (result == SQLITE_OK)
-            result = sqlite3_step(statement);
+        result = sqlite_look_up(statement, users[i]);
         struct text attributes = {.bytes = NULL};
         if (result == SQLITE_ROW)
             attributes = column_text(statement, 0, &result);

@@ -32,9 +32,7 @@ void sqlite_revenue_writer_close(struct sqlite_writer *writer)
 
 static int find_position(sqlite3_stmt *statement, struct text file, uint64_t *position)
 {
-    int result = sqlite_bind(statement, 1, file);
-    if (result == SQLITE_OK)
-        result = sqlite3_step(statement);
+    int result = sqlite_look_up(statement, file);
     *position = result == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(statement, 0) : 0;
     sqlite3_reset(statement);
     return result == SQLITE_ROW || result == SQLITE_DONE ? SQLITE_OK : result;
@@ -56,9 +54,7 @@ static int move_checkpoint(sqlite3_stmt *statement, const struct storage_write *
 static int find_sum(sqlite3_stmt *statement, struct text user, struct decimal *sum)
 {
     *sum = (struct decimal){.whole = 0};
-    int result = sqlite_bind(statement, 1, user);
-    if (result == SQLITE_OK)
-        result = sqlite3_step(statement);
+    int result = sqlite_look_up(statement, user);
     if (result == SQLITE_ROW) {
         struct text stored = sqlite_text(statement, 0);
         if (stored.bytes == NULL)
@@ -162,9 +158,7 @@ enum storage_result sqlite_revenue(void *state, struct text user, char amount[st
     if (reader == NULL)
         return STORAGE_AWAY;
     sqlite3_stmt *statement = reader->revenue.revenue;
-    int result = sqlite_bind(statement, 1, user);
-    if (result == SQLITE_OK)
-        result = sqlite3_step(statement);
+    int result = sqlite_look_up(statement, user);
     if (result == SQLITE_ROW) {
         struct text stored = sqlite_text(statement, 0);
         *found = stored.bytes != NULL && storage_revenue_format(stored, amount) == 0;
@@ -193,9 +187,7 @@ enum storage_result sqlite_checkpoint(void *state, struct text file, struct stor
     if (reader == NULL)
         return STORAGE_AWAY;
     sqlite3_stmt *statement = reader->revenue.checkpoint;
-    int result = sqlite_bind(statement, 1, file);
-    if (result == SQLITE_OK)
-        result = sqlite3_step(statement);
+    int result = sqlite_look_up(statement, file);
     *found = result == SQLITE_ROW;
     if (*found)
         *checkpoint = checkpoint_of(statement);
