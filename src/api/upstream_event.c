@@ -1,6 +1,7 @@
 #include "api/upstream_event.h"
 
 #include "api/json_body.h"
+#include "api/upstream_answer.h"
 #include "api/user_id.h"
 #include "base/json.h"
 
@@ -58,19 +59,11 @@ static void append_body(struct buffer *buffer, struct text body, struct text id)
 static enum upstream_verdict judge(void *context, struct text body)
 {
     (void)context;
-    struct json_error error;
     const struct text names[] = {TEXT("success")};
     struct text success;
-    switch (json_check(body, JSON_DEPTH, &error)) {
-    case JSON_NO_MEMORY:
-        return UPSTREAM_UNSURE;
-    case JSON_INVALID:
-        return UPSTREAM_BAD;
-    case JSON_VALID:
-        break;
-    }
-    if (json_type_of(body) != JSON_OBJECT)
-        return UPSTREAM_BAD;
+    enum upstream_verdict verdict = upstream_answer_judge(body, JSON_OBJECT);
+    if (verdict != UPSTREAM_GOOD)
+        return verdict;
     json_members(body, names, &success, 1);
     return text_equals(success, TEXT("false")) ? UPSTREAM_BAD : UPSTREAM_GOOD;
 }

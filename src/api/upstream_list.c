@@ -1,9 +1,8 @@
 #include "api/upstream_list.h"
 
 #include "api/database.h"
-#include "api/json_body.h"
+#include "api/upstream_answer.h"
 #include "api/user_id.h"
-#include "base/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,16 +34,7 @@ struct merge_write {
 enum upstream_verdict upstream_list_judge(void *context, struct text body)
 {
     (void)context;
-    struct json_error error;
-    switch (json_check(body, JSON_DEPTH, &error)) {
-    case JSON_NO_MEMORY:
-        return UPSTREAM_UNSURE;
-    case JSON_INVALID:
-        return UPSTREAM_BAD;
-    case JSON_VALID:
-        break;
-    }
-    return json_type_of(body) == JSON_ARRAY ? UPSTREAM_GOOD : UPSTREAM_BAD;
+    return upstream_answer_judge(body, JSON_ARRAY);
 }
 
 /* --- storing --- */
