@@ -25,6 +25,9 @@ enum json_type {
 /* The type of a value, white space around it allowed. An empty text is JSON_NULL. */
 enum json_type json_type_of(struct text value);
 
+/* Whether a value, without white space around it, is a number that is written without a fraction and an exponent. */
+bool json_is_integer(struct text value);
+
 /* Walks through an array or object: begin, then next until it returns false. The names and values have no white
  * space around them; a name is a string with its quotes. */
 struct json_walk {

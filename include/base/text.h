@@ -35,6 +35,9 @@ struct text text_trim(struct text text);
 /* Cuts the front of `rest` off, up to `separator`, which is dropped; all of it when there is none. */
 struct text text_cut(struct text *rest, char separator);
 
+/* Copies a text to where `*to` points, in memory that has room for it, and moves `*to` behind it. Returns the copy. */
+struct text text_put(char **to, struct text text);
+
 /* The value of a hexadecimal digit, -1 for any other byte. */
 int text_hex_value(char digit);
 

@@ -74,15 +74,6 @@ static int read_event(const struct request *request, struct new_event *event, st
 
 /* --- storing --- */
 
-static struct text keep(char **to, struct text text)
-{
-    struct text kept = {.bytes = *to, .length = text.length};
-    if (text.length > 0)
-        memcpy(*to, text.bytes, text.length);
-    *to += text.length;
-    return kept;
-}
-
 static struct event_write *event_write_create(const struct new_event *event)
 {
     struct buffer details = BUFFER_EMPTY;
@@ -94,11 +85,11 @@ static struct event_write *event_write_create(const struct new_event *event)
     if (write != NULL) {
         char *to = write->bytes;
         write->write = (struct storage_write){.kind = STORAGE_ADD_EVENT};
-        write->write.user = keep(&to, event->user.name.text);
-        write->write.name = keep(&to, event->name);
-        write->write.details = keep(&to, (struct text){.bytes = details.bytes, .length = details.length});
-        write->write.event_id = keep(&to, event->id.text);
-        write->write.spare_id = keep(&to, event->spare_id.text);
+        write->write.user = text_put(&to, event->user.name.text);
+        write->write.name = text_put(&to, event->name);
+        write->write.details = text_put(&to, (struct text){.bytes = details.bytes, .length = details.length});
+        write->write.event_id = text_put(&to, event->id.text);
+        write->write.spare_id = text_put(&to, event->spare_id.text);
     }
     buffer_free(&details);
     return write;

@@ -66,6 +66,16 @@ enum json_type json_type_of(struct text value)
     }
 }
 
+bool json_is_integer(struct text value)
+{
+    size_t sign = value.length > 0 && value.bytes[0] == '-' ? 1 : 0;
+    for (size_t i = sign; i < value.length; i++) {
+        if (value.bytes[i] < '0' || value.bytes[i] > '9')
+            return false;
+    }
+    return value.length > sign;
+}
+
 /* ---- walking ---- */
 
 static bool is_closing(char c)

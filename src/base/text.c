@@ -72,6 +72,15 @@ struct text text_cut(struct text *rest, char separator)
     return front;
 }
 
+struct text text_put(char **to, struct text text)
+{
+    struct text copy = {.bytes = *to, .length = text.length};
+    if (text.length > 0)
+        memcpy(*to, text.bytes, text.length);
+    *to += text.length;
+    return copy;
+}
+
 int text_hex_value(char digit)
 {
     if (digit >= '0' && digit <= '9')

@@ -5,23 +5,13 @@
 
 #include <string.h>
 
-static bool is_integer(struct text number)
-{
-    size_t sign = number.bytes[0] == '-' ? 1 : 0;
-    for (size_t i = sign; i < number.length; i++) {
-        if (number.bytes[i] < '0' || number.bytes[i] > '9')
-            return false;
-    }
-    return true;
-}
-
 static const char *read_user(struct text value, struct live_line *line)
 {
     struct buffer strings = BUFFER_EMPTY;
     struct text user = {.length = 0};
     const char *fault = NULL;
     enum json_type type = json_type_of(value);
-    if (type == JSON_NUMBER && is_integer(value))
+    if (json_is_integer(value))
         user = value;
     else if (type != JSON_STRING)
         fault = "userId must be an integer or a string";

@@ -61,14 +61,6 @@ size_t sums_count(const struct sums *sums)
     return sums->users.count;
 }
 
-static struct text keep(char **to, struct text text)
-{
-    struct text kept = {.bytes = *to, .length = text.length};
-    memcpy(*to, text.bytes, text.length);
-    *to += text.length;
-    return kept;
-}
-
 static size_t bytes_of_texts(const struct sums *sums, struct text file)
 {
     size_t bytes = file.length;
@@ -87,15 +79,17 @@ struct storage_write *sums_write(const struct sums *sums, struct text file)
         return NULL;
     char *to = (char *)&write->revenues[count];
     size_t number = 0;
-    write->write = (struct storage_write){
-        .kind = STORAGE_COUNT_REVENUE, .revenues = write->revenues, .count = count, .file = keep(&to, file)};
+    write->write = (struct storage_write){.kind = STORAGE_COUNT_REVENUE,
+                                          .revenues = write->revenues,
+                                          .count = count,
+                                          .file = text_put(&to, file)};
     for (struct table_link *link = table_next(&sums->users, NULL); link != NULL;
          link = table_next(&sums->users, link)) {
         const struct sum *sum = TABLE_ELEMENT(link, struct sum, link);
         char amount[DECIMAL_BYTES];
         struct storage_revenue *revenue = &write->revenues[number++];
-        revenue->user = keep(&to, (struct text){.bytes = sum->user, .length = sum->user_length});
-        revenue->amount = keep(&to, decimal_format(&sum->amount, amount));
+        revenue->user = text_put(&to, (struct text){.bytes = sum->user, .length = sum->user_length});
+        revenue->amount = text_put(&to, decimal_format(&sum->amount, amount));
     }
     return &write->write;
 }

@@ -392,10 +392,24 @@ static void white_space_goes_from_between_tokens_alone(void **state)
     kit_check_compact(TEXT("  "), TEXT(""));
 }
 
+static void integers_have_neither_fraction_nor_exponent(void **state)
+{
+    (void)state;
+    static const char *const integers[] = {"0", "-0", "7", "-7", "123456789012345678901234567890"};
+    static const char *const others[] = {"",     "-",   "1.0", "1e2",  "1E2", "\"1\"",
+                                         "null", "[1]", "{}",  "true", " 1"};
+    for (size_t i = 0; i < sizeof integers / sizeof integers[0]; i++)
+        assert_true(json_is_integer(text_from(integers[i])));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        assert_false(json_is_integer(text_from(others[i])));
+    assert_false(json_is_integer((struct text){0}));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_type_is_told),
+        cmocka_unit_test(integers_have_neither_fraction_nor_exponent),
         cmocka_unit_test(elements_come_in_order),
         cmocka_unit_test(white_space_inside_a_value_stays),
         cmocka_unit_test(members_come_in_order),
