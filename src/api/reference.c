@@ -292,7 +292,7 @@ static void restore_piece(void *context, struct text content)
     struct buffer reason = BUFFER_EMPTY;
     struct json_error error;
     restoring->result = RESTORE_DAMAGED;
-    if (json_check(content, JSON_DEPTH + 2, &error) == JSON_VALID && json_type_of(content) == JSON_OBJECT) {
+    if (json_check(content, JSON_DEPTH, &error) == JSON_VALID && json_type_of(content) == JSON_OBJECT) {
         enum reference_users_result result = reference_users_add(restoring->builder, content, &reason);
         if (result == REFERENCE_USERS_OK)
             restoring->result = RESTORED;
@@ -355,7 +355,9 @@ int reference_restore(struct server *server)
                  "the stored reference table is damaged: send it anew; there is none until then");
         return 0;
     case RESTORE_AWAY:
-        fprintf(stderr, "event-syncer: the database can't be read\n");
+        fprintf(
+            stderr,
+            "event-syncer: the database can't be read: check that it runs and answers, and start again\n");
         break;
     case RESTORE_FULL:
         fprintf(

@@ -194,7 +194,9 @@ static int start_hub(struct server *server)
     uint64_t newest_id = 0;
     if (storage_newest_id(server->storage, &newest_id, clock_monotonic_ns() + STORAGE_CALL_NS) !=
         STORAGE_OK) {
-        fprintf(stderr, "event-syncer: the database can't be read\n");
+        fprintf(
+            stderr,
+            "event-syncer: the database can't be read: check that it runs and answers, and start again\n");
         return -1;
     }
     if (hub_start(server->hub, server->storage, newest_id) == 0)
