@@ -28,8 +28,8 @@
 #include <unistd.h>
 
 enum {
-    PATH_BYTES = 256,
-    URL_BYTES = 512,
+    PATH_BYTES = TEMPORARY_BYTES + 64,     /* of a file in the folder, or an option that names it */
+    URL_BYTES = 3 * TEMPORARY_BYTES + 256, /* with each byte of the folder percent-encoded */
     LOG_SHOWN_BYTES = 4000,
     CHILDREN_MAX = 256,
     START_ATTEMPTS = 5,

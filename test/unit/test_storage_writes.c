@@ -350,7 +350,7 @@ static void copy_file(const char *from, const char *to)
 /* What a server finds that starts after this one was killed: the database and its log, without what is in memory. */
 static struct storage *open_as_after_a_crash(struct fixture *fixture, struct database_file *copy)
 {
-    char from[80], to[80];
+    char from[sizeof copy->path + sizeof "-wal"], to[sizeof copy->path + sizeof "-wal"];
     database_file_make(copy);
     copy_file(fixture->file.path, copy->path);
     snprintf(from, sizeof from, "%s-wal", fixture->file.path);
