@@ -370,8 +370,8 @@ static void addresses_of_no_kind_are_refused(void **state)
 static void files_that_cannot_be_are_refused(void **state)
 {
     struct place *place = place_make(*state);
-    char url[sizeof place->file.url + sizeof "/missing/events"];
-    snprintf(url, sizeof url, "%s/missing/events", place->file.url);
+    char url[1024];
+    snprintf(url, sizeof url, "%s/missing/events", place->url);
     expect_refused(place, url, "check that the folder exists");
     snprintf(url, sizeof url, "sqlite:%s", place->file.folder);
     expect_refused(place, url, place->file.folder);
