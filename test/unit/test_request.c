@@ -169,8 +169,8 @@ static void fields_that_decide_may_not_be_repeated(void **state)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char head[200];
         struct parsed parsed;
-        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: h\r\n%s: one\r\nX: y\r\n%s: one\r\n\r\n", names[i],
-                 names[i]);
+        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: h\r\n%s: one\r\nX: y\r\n%s: one\r\n\r\n",
+                 names[i], names[i]);
         assert_int_equal(parse(&parsed, head, strlen(head)), -1);
         assert_int_equal(parsed.refusal.status, 400);
         assert_non_null(strstr(parsed.refusal.reason, names[i]));
