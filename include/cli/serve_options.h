@@ -10,6 +10,7 @@
 #include "base/buffer.h"
 #include "base/log.h"
 #include "cli/options.h"
+#include "net/limits.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -39,6 +40,7 @@ struct serve_options {
     uint64_t max_request_memory;
     uint64_t max_metrics_memory;
     uint64_t retention_s;
+    struct http_deadlines deadlines;
     struct buffer token;
     const char *token_file;
     bool insecure;

@@ -221,7 +221,7 @@ static int create_http(struct server *server, const struct serve_options *option
         .max_connections = (unsigned)options->max_connections,
         .max_body = options->max_body,
         .max_request_memory = options->max_request_memory,
-        .deadlines = http_deadlines_default,
+        .deadlines = options->deadlines,
         .access_log = options->access_log,
         .common_headers = common_headers,
         .routes = api_routes,

@@ -12,7 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { THREADS_PER_CORE = 2, MOST_SECONDS = 365 * 24 * 3600, MOST_TIMEOUT_SECONDS = 60 };
+enum {
+    THREADS_PER_CORE = 2,
+    MOST_SECONDS = 365 * 24 * 3600,
+    MOST_TIMEOUT_SECONDS = 60,       /* of a call of the upstream */
+    MOST_CLIENT_SECONDS = 24 * 3600, /* of what a client may take */
+};
 
 static int read_port(const char *name, struct text value, uint16_t *port)
 {
@@ -176,6 +181,50 @@ static int set_max_memory(void *context, const char *value)
     return options_read_number("--max-memory", value, INT64_MAX / 2, &options->max_memory);
 }
 
+/* The shortest one sets the pace of the timekeeper, so it must not be too short. */
+static int read_client_timeout(const char *name, const char *value, int64_t *ns)
+{
+    return options_read_seconds(name, value, 100 * CLOCK_NS_PER_MS, MOST_CLIENT_SECONDS * CLOCK_NS_PER_SECOND,
+                                ns);
+}
+
+static int set_head_timeout(void *context, const char *value)
+{
+    struct serve_options *options = context;
+    return read_client_timeout("--head-timeout", value, &options->deadlines.head_ns);
+}
+
+static int set_body_timeout(void *context, const char *value)
+{
+    struct serve_options *options = context;
+    return read_client_timeout("--body-timeout", value, &options->deadlines.body_ns);
+}
+
+static int set_idle_timeout(void *context, const char *value)
+{
+    struct serve_options *options = context;
+    return read_client_timeout("--idle-timeout", value, &options->deadlines.idle_ns);
+}
+
+static int set_send_timeout(void *context, const char *value)
+{
+    struct serve_options *options = context;
+    int result = read_client_timeout("--send-timeout", value, &options->deadlines.stalled_ns);
+    options->deadlines.answer_ns = options->deadlines.stalled_ns;
+    return result;
+}
+
+static int set_peer_timeout(void *context, const char *value)
+{
+    struct serve_options *options = context;
+    uint64_t seconds;
+    if (text_parse_number(text_from(value), HTTP_LEAST_PEER_SECONDS, MOST_CLIENT_SECONDS, &seconds) != 0)
+        return options_fail("--peer-timeout takes %d to %d whole seconds, not '%s'", HTTP_LEAST_PEER_SECONDS,
+                            MOST_CLIENT_SECONDS, value);
+    options->deadlines.peer_ns = (int64_t)seconds * CLOCK_NS_PER_SECOND;
+    return 0;
+}
+
 static int set_token_value(void *context, const char *value)
 {
     struct serve_options *options = context;
@@ -241,6 +290,13 @@ static const struct option_row option_rows[] = {
     {"--max-threads", "N", "all threads, the waiting ones too (what the system allows)", set_max_threads},
     {"--max-connections", "N", "open connections (the file limit, less 64)", set_max_connections},
     {"--max-body", "BYTES", "the largest request body (1048576)", set_max_body},
+    {"--head-timeout", "SECONDS", "the longest that a request head may take to arrive (10)",
+     set_head_timeout},
+    {"--body-timeout", "SECONDS", "the longest that a body may take to arrive (30)", set_body_timeout},
+    {"--idle-timeout", "SECONDS", "how long a connection is kept between two requests (75)",
+     set_idle_timeout},
+    {"--send-timeout", "SECONDS", "how long a client may take nothing of its answer (30)", set_send_timeout},
+    {"--peer-timeout", "SECONDS", "how long a client may be gone from the network (45)", set_peer_timeout},
     {"--max-memory", "BYTES", "memory for queued events (1073741824)", set_max_memory},
     {"--max-request-memory", "BYTES",
      "memory for requests on their way in and answers on their way out (1073741824)", set_max_request_memory},
@@ -351,6 +407,7 @@ enum options_result serve_options_read(struct serve_options *options, int argume
         .max_request_memory = UINT64_C(1024) * 1024 * 1024,
         .max_metrics_memory = UINT64_C(1024) * 1024 * 1024,
         .retention_s = 1800,
+        .deadlines = http_deadlines_default,
         .log_level = LOG_LEVEL_INFO,
     };
     enum options_result result = options_read(&table, options, argument_count, arguments);

@@ -20,6 +20,7 @@ const struct http_deadlines http_deadlines_default = {
     .answer_ns = 30 * CLOCK_NS_PER_SECOND,
     .answer_bytes_rate = INT64_C(16) * 1024,
     .linger_ns = 5 * CLOCK_NS_PER_SECOND,
+    .peer_ns = 45 * CLOCK_NS_PER_SECOND,
 };
 
 static size_t slots_bytes(const struct http_server *server)

@@ -18,12 +18,8 @@
 enum {
     BACKLOG = 4096,
     SHORTAGE_PAUSE_MS = 100,
-    /* A client that vanishes without a word is noticed after some two minutes. */
-    KEEPALIVE_IDLE_SECONDS = 60,
-    KEEPALIVE_INTERVAL_SECONDS = 15,
-    KEEPALIVE_PROBES = 4,
-    /* Not less than the probes take together: it would cut them short. */
-    USER_TIMEOUT_MS = 121 * 1000,
+    KEEPALIVE_PROBES = 3,
+    KEEPALIVE_PART = 3, /* of the time that a silent client has, for the probes; see net/limits.h */
 };
 
 union address {
@@ -50,18 +46,23 @@ static socklen_t parse_address(const struct http_server_options *options, union 
 }
 
 /* Accepted sockets inherit these from the listening one. */
-static void set_options(int descriptor)
+static void set_options(int descriptor, int64_t peer_ns)
 {
-    static const struct {
+    int peer_s = (int)(peer_ns / CLOCK_NS_PER_SECOND);
+    int interval_s = peer_s / (KEEPALIVE_PART * KEEPALIVE_PROBES);
+    if (interval_s == 0)
+        interval_s = 1;
+    const struct {
         int level, name, value;
     } options[] = {
         {SOL_SOCKET, SO_REUSEADDR, 1},
         {SOL_SOCKET, SO_KEEPALIVE, 1},
         {IPPROTO_TCP, TCP_NODELAY, 1},
-        {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS},
-        {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS},
+        {IPPROTO_TCP, TCP_KEEPIDLE, peer_s - KEEPALIVE_PROBES * interval_s},
+        {IPPROTO_TCP, TCP_KEEPINTVL, interval_s},
         {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES},
-        {IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS},
+        /* The kernel counts by it instead of by the probes. */
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, peer_s * 1000},
     };
     for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
         setsockopt(descriptor, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
@@ -87,7 +88,7 @@ int listener_open(struct http_server *server)
     if (descriptor < 0)
         return -1;
     server->listen_descriptor = descriptor;
-    set_options(descriptor);
+    set_options(descriptor, server->options.deadlines.peer_ns);
     if (bind(descriptor, &address.any, length) != 0 || listen(descriptor, BACKLOG) != 0 ||
         find_port(server) != 0)
         return -1;
