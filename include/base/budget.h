@@ -23,6 +23,9 @@ void budget_init(struct budget *budget, uint64_t limit_bytes);
 
 uint64_t budget_used(struct budget *budget);
 
+/* Whether a block would fit now. */
+bool budget_has_room(struct budget *budget, size_t bytes);
+
 /* Counts a block that others allocate. False when it does not fit. */
 bool budget_take(struct budget *budget, size_t bytes);
 void budget_give_back(struct budget *budget, size_t bytes);

@@ -138,7 +138,8 @@ static void send_chunks(struct list *list, const struct request *request, struct
     } else {
         buffer_append(response->body, first.bytes, first.length);
     }
-    list->sent = list->page.length;
+    buffer_free(&list->page); /* the next page comes when the client has taken this one */
+    list->sent = 0;
     response->source =
         (struct body_source){.operations = &operations, .state = list, .endless = true, .ends = true};
 }

@@ -25,7 +25,7 @@ struct list_producer {
     void *state;
 };
 
-enum { LIST_PAGE_BYTES = 256 * 1024 };
+enum { LIST_PAGE_BYTES = 64 * 1024 }; /* what a slow client holds */
 
 /* Makes the first page and fills the response. Takes the producer over. */
 void list_send(struct request *request, struct response *response, struct list_producer producer);

@@ -37,6 +37,12 @@ uint64_t budget_used(struct budget *budget)
     return atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);
 }
 
+bool budget_has_room(struct budget *budget, size_t bytes)
+{
+    uint64_t used = budget_used(budget);
+    return used <= budget->limit_bytes && block_bytes(bytes) <= budget->limit_bytes - used;
+}
+
 static bool take(struct budget *budget, uint64_t bytes)
 {
     uint64_t used = atomic_load_explicit(&budget->used_bytes, memory_order_relaxed);

@@ -24,6 +24,8 @@ enum {
     MOST_ARENAS = 8,
     LAST_EVENTS_SECONDS = 1, /* that streams get what is published at a stop */
     STREAMS_PART = 8,        /* of --max-memory, for events that wait in streams, and again for replays */
+    MAPPED_BYTES = 256 * 1024,
+    MOST_MAPPED = 8192,
 };
 
 /* The signals that stop the server, blocked in all threads, so that only main takes them. */
@@ -57,6 +59,10 @@ static void prepare_process(const struct serve_options *options)
     use_global_futex_hash();
     /* Ten thousand threads should not spread what few run at once over many arenas. */
     mallopt(M_ARENA_MAX, options->threads < MOST_ARENAS ? (int)options->threads : MOST_ARENAS);
+    /* Large bodies and answers go back to the system when they are freed. Left to itself, malloc takes the first large one
+     * that is freed for the rule and keeps the next ones. Not too many: threads need maps for their stacks. */
+    mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES);
+    mallopt(M_MMAP_MAX, MOST_MAPPED);
 }
 
 static int fail_to_listen(const struct serve_options *options)

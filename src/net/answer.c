@@ -25,6 +25,12 @@ int answer_prepare(const struct http_server *server, const struct response *resp
     return 0;
 }
 
+bool answer_may_be_kept(struct http_server *server, const struct response *response)
+{
+    return response->body->length <= HTTP_UNCOUNTED_BYTES ||
+           budget_has_room(&server->request_memory, response->body->length);
+}
+
 static int64_t next_deadline(const struct http_server *server, const struct outgoing *outgoing)
 {
     int64_t stalled_at = clock_monotonic_ns() + server->options.deadlines.stalled_ns;

@@ -124,6 +124,7 @@ struct http_server {
     int accept_stop_descriptor;
     bool listener_runs;
     struct periodic *timekeeper;
+    unsigned peak_count; /* of open connections since memory was given back; the timekeeper's */
 };
 
 /* --- connection.c --- */
@@ -226,6 +227,9 @@ enum answer_progress answer_continue(struct http_server *server, struct connecti
  * without memory. */
 int answer_prepare(const struct http_server *server, const struct response *response, unsigned minor_version,
                    bool keep_alive, struct buffer *head, struct outgoing *outgoing);
+
+/* May the response wait for its client, if that is slow? Large ones may not while others hold too much already. */
+bool answer_may_be_kept(struct http_server *server, const struct response *response);
 
 /* --- streaming.c --- */
 

@@ -161,6 +161,20 @@ static void run_handler(struct worker *worker, struct request *request, struct r
     worker_end_computing(worker);
 }
 
+/* Refuses an answer that might have to wait for a slow client while others hold too much memory. Only what was read is
+ * refused: who has changed something is told so, or loses the connection. */
+static void check_room(struct worker *worker, const struct request *request, struct response *response)
+{
+    bool safe = request->method == METHOD_GET;
+    if (!safe || response->kind != RESPONSE_ANSWER || answer_may_be_kept(worker->server, response))
+        return;
+    if (response->source.operations != NULL)
+        response->source.operations->close(response->source.state, false);
+    response->source = (struct body_source){.operations = NULL};
+    buffer_clear(response->headers);
+    response_error(response, 503, "no memory for this answer now; try again later (--max-request-memory)");
+}
+
 static enum step handle(struct worker *worker, struct connection *connection, struct request *request)
 {
     struct http_server *server = worker->server;
@@ -176,6 +190,7 @@ static enum step handle(struct worker *worker, struct connection *connection, st
         run_handler(worker, request, &response);
     if (response.kind == RESPONSE_DEFERRED)
         return STEP_LEAVE; /* it may be gone already */
+    check_room(worker, request, &response);
     log_access(server, request, &response, started_at);
     if (!request->released)
         message_done(message_of(worker, connection));
@@ -425,6 +440,7 @@ void worker_run(void *context, struct pool *pool)
             if (connection != NULL)
                 connection_serve(&worker, connection);
         }
+        clear_scratch(&worker); /* it may be a spare for a while now */
     }
     worker_free_scratch(&worker);
 }

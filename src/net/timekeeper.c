@@ -1,4 +1,4 @@
-/* The timekeeper: a thread that ends what takes too long.
+/* The timekeeper: a thread that ends what takes too long, and gives the memory of crowds back.
  *
  * It looks through all open connections, not more often than a tenth of the shortest deadline, and sleeps
  * until the next one is due. Any deadline that is set meanwhile lies at least the shortest one away, so
@@ -7,7 +7,10 @@
  */
 #include "net/connection_internal.h"
 
+#include <malloc.h>
 #include <sys/socket.h>
+
+enum { TRIM_AFTER_CONNECTIONS = 64 };
 
 struct round {
     struct http_server *server;
@@ -62,6 +65,18 @@ static void look(void *context, struct connection *connection)
     }
 }
 
+/* Gives memory back to the system once most of a crowd has left. */
+static void trim(struct http_server *server)
+{
+    unsigned open = http_server_connections(server).open;
+    if (open > server->peak_count)
+        server->peak_count = open;
+    if (server->peak_count - open < TRIM_AFTER_CONNECTIONS || open > server->peak_count / 2)
+        return;
+    malloc_trim(0);
+    server->peak_count = open;
+}
+
 int64_t timekeeper_round(void *context, struct periodic *thread)
 {
     (void)thread;
@@ -71,5 +86,6 @@ int64_t timekeeper_round(void *context, struct periodic *thread)
     int64_t now = clock_monotonic_ns();
     struct round round = {.server = server, .now = now, .next_at = now + shortest};
     connections_each(server, look, &round);
+    trim(server);
     return round.next_at < now + tick ? now + tick : round.next_at;
 }
