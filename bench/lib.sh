@@ -51,6 +51,7 @@ install_peers() {
     command -v redis-benchmark >/dev/null || missing+=(redis-tools)
     command -v sqlite3 >/dev/null || missing+=(sqlite3)
     command -v node >/dev/null || missing+=(nodejs)
+    command -v slowhttptest >/dev/null || missing+=(slowhttptest)
     [[ -n $(nchan_module) ]] || missing+=(libnginx-mod-nchan)
     ((${#missing[@]} > 0)) || return 0
     ((EUID == 0)) || administrator=(sudo)
@@ -64,7 +65,7 @@ bench_begin() {
     local client
     install_peers
     [[ -x $SERVER ]] || die "$SERVER is missing: run make"
-    for client in cputime longpoll roundtrip keys streams metrics ingest; do
+    for client in cputime longpoll roundtrip keys streams metrics ingest probe; do
         [[ -x $CLIENTS/$client ]] || die "$CLIENTS/$client is missing: run make bench"
     done
     ulimit -Sn "$(ulimit -Hn)"
