@@ -2,6 +2,7 @@
 #
 #   make [CC=clang] [SANITIZE=address,undefined | SANITIZE=thread]   each combination has a folder of its own
 #   make run ARGS="--listen 127.0.0.1:8080"
+#   make soak [SOAK_SECONDS=300]     a long run under mixed load, of any of these builds
 #   make test | bench | lint | format | install PREFIX=/usr/local | clean
 
 CC ?= gcc
@@ -47,6 +48,8 @@ UNIT_TESTS := $(patsubst test/unit/%.c,$(OUT)/test/%,$(wildcard test/unit/test_*
 BLACKBOX ?= $(OUT)
 BLACKBOX_TESTS := $(patsubst test/blackbox/%.c,$(BLACKBOX)/test/%,$(wildcard test/blackbox/test_*.c))
 BENCHES := $(patsubst bench/%.c,$(OUT)/bench/%,$(filter-out bench/common.c,$(wildcard bench/*.c)))
+SOAK := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/soak/*.c))
+SOAK_SECONDS ?= 300
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
 # cppcheck reads no system headers, but must know these macros.
@@ -60,7 +63,7 @@ BUILD_PACKAGES += $(CC) libclang-rt-dev llvm
 endif
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck
 
-.PHONY: all run test tests benches bench lint format install clean build-packages test-packages lint-packages
+.PHONY: all run test tests benches bench soak lint format install clean build-packages test-packages lint-packages
 
 all: $(OUT)/event-syncer
 
@@ -81,6 +84,12 @@ bench: build-packages
 
 benches: $(BENCHES)
 
+# Sanitizers slow everything down; deadlines of the run scale with it.
+soak: test-packages
+	@$(MAKE) --no-print-directory all $(OUT)/test/soak
+	@EVENT_SYNCER_BINARY=$(OUT)/event-syncer SOAK_SECONDS=$(SOAK_SECONDS) CMOCKA_MESSAGE_OUTPUT=stdout \
+		TEST_TIME_SCALE=$${TEST_TIME_SCALE:-$(if $(SANITIZE),6,1)} $(OUT)/test/soak
+
 $(OUT)/event-syncer: $(OBJECTS)
 	@echo "link $@"
 	@$(LINK) $^ $(LIBRARIES) -o $@
@@ -99,6 +108,10 @@ $(BLACKBOX_TESTS): $(OUT)/test/%: $(OUT)/objects/test/blackbox/%.o $(KIT)
 	@mkdir -p $(@D)
 	@$(LINK) $^ -lcmocka -lpq -lsqlite3 -o $@
 endif
+
+$(OUT)/test/soak: $(SOAK) $(KIT)
+	@mkdir -p $(@D)
+	@$(LINK) $^ -lcmocka -lpq -lsqlite3 -o $@
 
 # This one measures a module from within.
 $(OUT)/bench/metrics: $(filter $(OUT)/objects/src/base/% $(OUT)/objects/src/metrics/%,$(MODULES))
