@@ -4,6 +4,7 @@
 #   make run ARGS="--listen 127.0.0.1:8080"
 #   make soak [SOAK_SECONDS=300]     a long run under mixed load, of any of these builds
 #   make test | bench | lint | format | install PREFIX=/usr/local | clean
+#   make fuzz [FUZZ_SECONDS=20]   each target of test/fuzz for so long; what they have found lies in build/fuzz
 
 CC ?= gcc
 ifeq ($(origin CC),default)
@@ -50,6 +51,7 @@ BLACKBOX_TESTS := $(patsubst test/blackbox/%.c,$(BLACKBOX)/test/%,$(wildcard tes
 BENCHES := $(patsubst bench/%.c,$(OUT)/bench/%,$(filter-out bench/common.c,$(wildcard bench/*.c)))
 SOAK := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/soak/*.c))
 SOAK_SECONDS ?= 300
+FUZZ_TARGETS := $(patsubst test/fuzz/%.c,$(OUT)/%,$(wildcard test/fuzz/fuzz_*.c))
 C_FILES = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
 # cppcheck reads no system headers, but must know these macros.
@@ -61,9 +63,11 @@ TEST_PACKAGES := libcmocka-dev postgresql nodejs node-eventsource openssl
 ifneq ($(CC),gcc)
 BUILD_PACKAGES += $(CC) libclang-rt-dev llvm
 endif
+FUZZ_PACKAGES := clang libclang-rt-dev llvm
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck
 
-.PHONY: all run test tests benches bench soak lint format install clean build-packages test-packages lint-packages
+.PHONY: all run test tests benches bench soak fuzz fuzzers lint format install clean
+.PHONY: build-packages test-packages fuzz-packages lint-packages
 
 all: $(OUT)/event-syncer
 
@@ -120,6 +124,23 @@ $(BENCHES): $(OUT)/bench/%: $(OUT)/objects/bench/%.o $(OUT)/objects/bench/common
 	@mkdir -p $(@D)
 	@$(LINK) $^ $(LIBRARIES) -o $@
 
+# All is compiled once, for libFuzzer, in a folder of its own; of the modules, each target links those that it uses.
+FUZZ_MAKE = $(MAKE) --no-print-directory CC=clang OUT=build/fuzz SANITIZE=fuzzer-no-link,address,undefined \
+	CFLAGS="-O1 -gline-tables-only -Dclock_gettime=fuzz_clock_gettime"
+
+fuzz: fuzz-packages
+	@$(FUZZ_MAKE) fuzzers
+	@test/fuzz/run build/fuzz $(notdir $(FUZZ_TARGETS))
+
+fuzzers: $(FUZZ_TARGETS)
+
+$(OUT)/modules.a: $(MODULES) $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/fuzz/kit*.c))
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(FUZZ_TARGETS): $(OUT)/%: $(OUT)/objects/test/fuzz/%.o $(OUT)/modules.a
+	@$(LINK) -fsanitize=fuzzer $^ $(LIBRARIES) -o $@
+
 .SECONDARY:
 
 lint: lint-packages test-packages
@@ -157,6 +178,9 @@ build-packages:
 
 test-packages:
 	$(call install_packages,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+
+fuzz-packages:
+	$(call install_packages,$(BUILD_PACKAGES) $(FUZZ_PACKAGES))
 
 lint-packages:
 	$(call install_packages,$(LINT_PACKAGES))

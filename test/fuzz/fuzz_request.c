@@ -1,0 +1,71 @@
+/* The whole way of a request: the bytes of a connection, in pieces or at once, up to all handlers and back. A byte 0xFF in the
+ * input is no byte of it but the end of a piece. Whoever names a Bearer needs the token "t". */
+#include "fuzz.h"
+#include "kit_server.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int LLVMFuzzerInitialize(int *argument_count, char ***arguments)
+{
+    (void)argument_count, (void)arguments;
+    kit_server_start();
+    return 0;
+}
+
+static void run(struct text input, bool whole, struct buffer *answers)
+{
+    kit_server_reset();
+    kit_server_exchange(input, whole, answers);
+    store_check(kit_server()->store);
+    metrics_check(kit_server()->metrics);
+}
+
+/* Whether it tells of more than what the input says. */
+static bool is_volatile(const struct kit_answer *answer)
+{
+    return answer->is_stream || memmem(answer->body.bytes, answer->body.length, "uptime_seconds",
+                                       strlen("uptime_seconds")) != NULL;
+}
+
+/* How far a body that is refused is read depends on how it arrives: it may be too large before it is malformed. */
+static bool is_same_refusal(const struct kit_answer *a, const struct kit_answer *b)
+{
+    return a->closes && b->closes && (a->status == 413 || a->status == 400) &&
+           (b->status == 413 || b->status == 400);
+}
+
+/* The answers are the same up to one that ends the connection: a refusal does that when the body is still to come. */
+static bool compare(struct text whole, struct text pieces)
+{
+    struct kit_answer a, b;
+    bool more_a, more_b;
+    do {
+        more_a = kit_next_answer(&whole, &a);
+        more_b = kit_next_answer(&pieces, &b);
+        if (!more_a || !more_b)
+            return more_a == more_b;
+        if (is_same_refusal(&a, &b))
+            return true;
+        if (a.status != b.status || (!is_volatile(&a) && !text_equals(a.body, b.body)))
+            return false;
+    } while (!a.closes && !b.closes);
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct buffer whole, pieces;
+    struct text input = fuzz_copy(data, size);
+    kit_server_set_token(memmem(data, size, "Bearer", 6) != NULL ? TEXT("t") : TEXT(""));
+    run(input, true, &whole);
+    run(input, false, &pieces);
+    bool same = compare((struct text){.bytes = whole.bytes, .length = whole.length},
+                        (struct text){.bytes = pieces.bytes, .length = pieces.length});
+    if (!same)
+        fprintf(stderr, "--- whole:\n%.*s\n--- pieces:\n%.*s\n", (int)whole.length, whole.bytes,
+                (int)pieces.length, pieces.bytes);
+    FUZZ_REQUIRE(same);
+    fuzz_free(input);
+    return 0;
+}

@@ -1,0 +1,49 @@
+#include "fuzz.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MS_PER_SECOND = 1000, NS_PER_MS = 1000000 };
+
+/* See fuzz.h; clock_gettime is a macro here. */
+int clock_gettime(clockid_t clock, struct timespec *time)
+{
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) {
+        *time = (struct timespec){.tv_sec = FUZZ_WALL_MS / MS_PER_SECOND,
+                                  .tv_nsec = FUZZ_WALL_MS % MS_PER_SECOND * NS_PER_MS};
+        return 0;
+    }
+    return (int)syscall(SYS_clock_gettime, clock, time);
+}
+
+_Noreturn void fuzz_fail(const char *file, int line, const char *condition)
+{
+    fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, condition);
+    abort();
+}
+
+struct text fuzz_copy(const void *bytes, size_t length)
+{
+    char *copy = malloc(length);
+    FUZZ_REQUIRE(copy != NULL);
+    if (length > 0)
+        memcpy(copy, bytes, length);
+    return (struct text){.bytes = copy, .length = length};
+}
+
+void fuzz_free(struct text text)
+{
+    free((char *)(uintptr_t)text.bytes);
+}
+
+uint8_t fuzz_take_byte(const uint8_t **data, size_t *size)
+{
+    if (*size == 0)
+        return 0;
+    (*size)--;
+    return *(*data)++;
+}

@@ -1,0 +1,305 @@
+#include "kit_server.h"
+
+#include "api/api.h"
+#include "api/stream.h"
+#include "fuzz.h"
+#include "net/connection_internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    PIECE_END = 0xFF,
+    STUCK_MS = 10000,
+    STUCK_ROUNDS = 100000,
+    METRICS_MEMORY = 16 * 1024 * 1024,
+    JOURNAL_MOST_BYTES = 256 * 1024,
+    PATH_BYTES = PATH_MAX,
+};
+
+/* One server a process, and so one of all that belongs to it. */
+static struct {
+    struct server server;
+    struct worker worker;
+    sqlite3 *database; /* a second connection, that empties it */
+    sqlite3_stmt *version;
+    int64_t version_seen;
+    struct buffer common_headers;
+    char folder[PATH_BYTES];
+    char database_url[PATH_BYTES + 32];
+    char journal_path[PATH_BYTES + 32];
+} kit;
+
+struct server *kit_server(void)
+{
+    return &kit.server;
+}
+
+/* --- making it --- */
+
+static void remove_folder(void)
+{
+    static const char *const suffixes[] = {"database", "database-wal", "database-shm", "journal"};
+    char path[PATH_BYTES + 32];
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", kit.folder, suffixes[i]);
+        unlink(path);
+    }
+    rmdir(kit.folder);
+}
+
+static void make_folder(void)
+{
+    const char *parent = getenv("TMPDIR");
+    snprintf(kit.folder, sizeof kit.folder, "%s/fuzz-XXXXXX", parent == NULL ? "/tmp" : parent);
+    FUZZ_REQUIRE(mkdtemp(kit.folder) != NULL);
+    atexit(remove_folder);
+    snprintf(kit.database_url, sizeof kit.database_url, "sqlite:%s/database", kit.folder);
+    snprintf(kit.journal_path, sizeof kit.journal_path, "%s/journal", kit.folder);
+}
+
+static void make_hub(void)
+{
+    struct hub_options options = {
+        .heartbeat_ns = 3600 * CLOCK_NS_PER_SECOND,
+        .max_queued_bytes = KIT_MAX_MEMORY,
+        .log = &kit.server.log,
+        .wake = stream_wake_all,
+        .resume = stream_resume,
+        .context = &kit.server,
+    };
+    kit.server.hub = hub_create(&options);
+    FUZZ_REQUIRE(kit.server.hub != NULL && hub_start(kit.server.hub, kit.server.storage, 0) == 0);
+}
+
+static void make_storage(void)
+{
+    char reason[STORAGE_REASON_BYTES + JOURNAL_REASON_BYTES];
+    struct storage_options options = {.url = kit.database_url, .log = &kit.server.log};
+    kit.server.storage = storage_open(&options, reason);
+    FUZZ_REQUIRE(kit.server.storage != NULL);
+    FUZZ_REQUIRE(sqlite3_open(kit.database_url + strlen("sqlite:"), &kit.database) == SQLITE_OK);
+    FUZZ_REQUIRE(sqlite3_prepare_v2(kit.database, "PRAGMA data_version", -1, &kit.version, NULL) ==
+                 SQLITE_OK);
+    struct journal_options journal_options = {.path = kit.journal_path, .log = &kit.server.log};
+    kit.server.journal = journal_open(&journal_options, reason);
+    FUZZ_REQUIRE(kit.server.journal != NULL);
+}
+
+static void make_memory(void)
+{
+    struct store_options store_options = {
+        .clock = clock_system, .ttl_ns = 3600 * CLOCK_NS_PER_SECOND, .max_memory_bytes = KIT_MAX_MEMORY};
+    struct metrics_options metrics_options = {
+        .clock = clock_system, .retention_s = KIT_RETENTION_SECONDS, .max_memory_bytes = METRICS_MEMORY};
+    kit.server.store = store_create(&store_options);
+    kit.server.metrics = metrics_create(&metrics_options);
+    FUZZ_REQUIRE(kit.server.store != NULL && kit.server.metrics != NULL);
+}
+
+static void make_http(void)
+{
+    enum { THREADS = 2 };
+    struct http_server_options options = {
+        .address = "127.0.0.1",
+        .ready = 0, /* so that the pool starts no threads */
+        .threads = THREADS,
+        .max_threads = THREADS + POOL_RESERVE, /* so that none is left for requests that wait */
+        .max_connections = 2,
+        .max_body = KIT_MAX_BODY,
+        .deadlines = http_deadlines_default,
+        .access_log = true,
+        .common_headers = {.bytes = kit.common_headers.bytes, .length = kit.common_headers.length},
+        .routes = api_routes,
+        .route_count = api_route_count,
+        .admit = api_admit,
+        .context = &kit.server,
+        .log = &kit.server.log,
+    };
+    kit.server.http = http_server_create(&options);
+    FUZZ_REQUIRE(kit.server.http != NULL);
+    kit.worker.server = kit.server.http;
+}
+
+void kit_server_start(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    make_folder();
+    /* Lines are made, and go nowhere. */
+    kit.server.log = (struct log){.descriptor = -1, .level = LOG_LEVEL_DEBUG};
+    kit.server.access.cors_origin = TEXT("https://app.example.com");
+    kit.server.longest_wait_ns = 30 * CLOCK_NS_PER_SECOND;
+    kit.server.max_memory_bytes = KIT_MAX_MEMORY;
+    kit.server.max_metrics_memory_bytes = METRICS_MEMORY;
+    kit.server.retention_s = KIT_RETENTION_SECONDS;
+    kit.server.started_at = clock_monotonic_ns();
+    api_common_headers(&kit.server.access, &kit.common_headers);
+    later_init(&kit.server.later, &kit.server.http);
+    make_memory();
+    make_storage();
+    make_http();
+    make_hub();
+}
+
+void kit_server_set_token(struct text token)
+{
+    kit.server.access.token = token;
+}
+
+/* --- emptying it --- */
+
+static bool database_has_changed(void)
+{
+    FUZZ_REQUIRE(sqlite3_step(kit.version) == SQLITE_ROW);
+    int64_t version = sqlite3_column_int64(kit.version, 0);
+    sqlite3_reset(kit.version);
+    bool changed = version != kit.version_seen;
+    kit.version_seen = version;
+    return changed;
+}
+
+static void empty_database(void)
+{
+    static const char statements[] =
+        "BEGIN IMMEDIATE; DELETE FROM events; DELETE FROM user_subscriptions; DELETE FROM reference_pieces;"
+        "DELETE FROM reference_table; DELETE FROM planned_users; DELETE FROM planned_events;"
+        "DELETE FROM users_revenue; DELETE FROM journal_checkpoints;"
+        "UPDATE event_counter SET last_id = 0, last_position = 0; COMMIT;";
+    FUZZ_REQUIRE(sqlite3_exec(kit.database, statements, NULL, NULL, NULL) == SQLITE_OK);
+    kit.server.reference_generation = 0;
+    hub_stop(kit.server.hub);
+    hub_free(kit.server.hub);
+    make_hub();
+}
+
+void kit_server_reset(void)
+{
+    struct stat journal;
+    FUZZ_REQUIRE(http_server_connections(kit.server.http).open == 0);
+    store_free(kit.server.store);
+    metrics_free(kit.server.metrics);
+    make_memory();
+    if (database_has_changed())
+        empty_database();
+    if (stat(kit.journal_path, &journal) == 0 && journal.st_size > JOURNAL_MOST_BYTES)
+        FUZZ_REQUIRE(truncate(kit.journal_path, 0) == 0);
+}
+
+/* --- a connection --- */
+
+/* What a worker does when it is woken. Returns whether there was something to do. */
+static bool work(int wait_ms)
+{
+    struct http_server *http = kit.server.http;
+    struct worker *worker = &kit.worker;
+    bool had_jobs = pool_has_jobs(http->pool);
+    FUZZ_REQUIRE(pool_turn(http->pool));
+    int count = epoll_wait(http->epoll_descriptor, worker->events, EVENTS_AT_ONCE, wait_ms);
+    worker->next_event = 0;
+    worker->event_count = count < 0 ? 0 : count;
+    while (worker->next_event < worker->event_count) {
+        const struct epoll_event event = worker->events[worker->next_event++];
+        if ((event.data.u64 & UINT32_MAX) == CONTROL_SLOT)
+            continue;
+        struct connection *connection = connection_claim(http, event.data.u64, event.events);
+        if (connection != NULL)
+            connection_serve(worker, connection);
+    }
+    return count > 0 || had_jobs;
+}
+
+/* Whether some thread still has something to do for a connection. */
+static bool is_busy(void)
+{
+    bool busy = false;
+    for (unsigned i = 0; i < kit.server.http->used_slot_count; i++) {
+        struct connection *connection = &kit.server.http->slots[i];
+        pthread_mutex_lock(&connection->mutex);
+        busy = busy || connection->state == CONNECTION_SERVED || connection->state == CONNECTION_ANSWERED ||
+               connection->state == CONNECTION_DEFERRED || connection->state == CONNECTION_WRITING;
+        pthread_mutex_unlock(&connection->mutex);
+    }
+    return busy;
+}
+
+/* Reads what is there. Returns whether there was anything. */
+static bool receive(int client, struct buffer *answers)
+{
+    char bytes[16 * 1024];
+    bool any = false;
+    ssize_t length;
+    while ((length = recv(client, bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
+        buffer_append(answers, bytes, (size_t)length);
+        any = true;
+    }
+    return any;
+}
+
+/* Works until nothing is left to do before more bytes come. */
+static void settle(int client, struct buffer *answers)
+{
+    bool quiet = false;
+    for (int rounds = 0; !quiet; rounds++) {
+        FUZZ_REQUIRE(rounds < STUCK_ROUNDS);
+        bool worked = work(0);
+        bool received = receive(client, answers);
+        quiet = !worked && !received && !is_busy();
+        if (!worked && !received && !quiet)
+            FUZZ_REQUIRE(work(STUCK_MS));
+    }
+}
+
+static void send_piece(int client, struct text piece, struct buffer *answers)
+{
+    while (piece.length > 0) {
+        ssize_t sent = send(client, piece.bytes, piece.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno != EAGAIN)
+            return; /* the server has ended the connection */
+        if (sent > 0) {
+            piece.bytes += sent;
+            piece.length -= (size_t)sent;
+        }
+        if (piece.length > 0)
+            settle(client, answers);
+    }
+}
+
+static void send_all(int client, struct text input, bool whole, struct buffer *answers)
+{
+    struct buffer all = BUFFER_EMPTY;
+    while (input.length > 0) {
+        struct text piece = text_cut(&input, (char)PIECE_END);
+        if (whole) {
+            buffer_append(&all, piece.bytes, piece.length);
+        } else {
+            send_piece(client, piece, answers);
+            settle(client, answers);
+        }
+    }
+    send_piece(client, (struct text){.bytes = all.bytes, .length = all.length}, answers);
+    buffer_free(&all);
+}
+
+void kit_server_exchange(struct text input, bool whole, struct buffer *answers)
+{
+    int ends[2];
+    buffer_clear(answers);
+    FUZZ_REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    FUZZ_REQUIRE(connection_open(kit.server.http, ends[1]) == 0);
+    send_all(ends[0], input, whole, answers);
+    settle(ends[0], answers);
+    shutdown(ends[0], SHUT_WR);
+    settle(ends[0], answers);
+    close(ends[0]);
+    while (http_server_connections(kit.server.http).open > 0)
+        FUZZ_REQUIRE(work(STUCK_MS));
+    FUZZ_REQUIRE(!answers->failed);
+}

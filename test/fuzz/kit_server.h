@@ -1,0 +1,51 @@
+/* A whole server in the thread of the target: the connection, the router and all handlers are the real ones, on a store, metrics,
+ * a journal and an SQLite database that are emptied between two inputs.
+ *
+ * It is made as the command `serve` makes it, but for the listener, the upstream and what runs by the clock. Its pool has no
+ * threads of its own: the target serves as its only worker, between writing to one end of a socket pair and reading from it, so
+ * that nothing depends on how threads are scheduled, and no time is lost with switching between them. What is committed in
+ * groups (events of channels, live events) is still written by threads, and waited for. No request may wait for events: those
+ * that would are refused, as if no thread were left.
+ */
+#ifndef FUZZ_KIT_SERVER_H
+#define FUZZ_KIT_SERVER_H
+
+#include "api/server.h"
+#include "base/buffer.h"
+
+/* What a server has, small enough to be used up by one input. */
+enum { KIT_MAX_BODY = 2048, KIT_MAX_MEMORY = 64 * 1024, KIT_RETENTION_SECONDS = 60 };
+
+/* Starts it, once a process. */
+void kit_server_start(void);
+
+/* Empties it. No connection is open. */
+void kit_server_reset(void);
+
+/* The server itself, with nothing under way. */
+struct server *kit_server(void);
+
+/* The token that requests need from now on; empty: none. */
+void kit_server_set_token(struct text token);
+
+/* Sends the input over a connection of its own and closes it, like a client that reads all answers. What has come back
+ * replaces `answers`. Bytes 0xFF end a piece, and are not sent: the server has dealt with a piece before it gets the next.
+ * `whole`: all pieces are sent as one. */
+void kit_server_exchange(struct text input, bool whole, struct buffer *answers);
+
+/* --- kit_http.c: what comes back --- */
+
+struct kit_answer {
+    struct text head; /* up to and with its empty line */
+    struct text body;
+    unsigned status;
+    bool is_json;
+    bool is_stream;
+    bool closes; /* says that it is the last one */
+};
+
+/* Cuts the next answer off, 100 Continue left out. Requires that it is well-formed HTTP, and an error in the form of the
+ * API. False: no more. */
+bool kit_next_answer(struct text *rest, struct kit_answer *answer);
+
+#endif
