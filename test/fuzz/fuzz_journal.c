@@ -4,12 +4,13 @@
 
 #include "journal/reader.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static char path[64];
+static char path[PATH_MAX];
 static FILE *file;
 
 static void remove_file(void)
@@ -20,8 +21,8 @@ static void remove_file(void)
 int LLVMFuzzerInitialize(int *argument_count, char ***arguments)
 {
     (void)argument_count, (void)arguments;
-    snprintf(path, sizeof path, "%s/fuzz-journal-%d", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp",
-             getpid());
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/fuzz-journal-%d", folder == NULL ? "/tmp" : folder, getpid());
     file = fopen(path, "w+e");
     FUZZ_REQUIRE(file != NULL);
     atexit(remove_file);

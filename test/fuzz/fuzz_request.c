@@ -13,10 +13,29 @@ int LLVMFuzzerInitialize(int *argument_count, char ***arguments)
     return 0;
 }
 
+enum { PIECE_END = 0xFF };
+
+static void exchange(struct text input, bool whole, struct buffer *answers)
+{
+    struct buffer all = BUFFER_EMPTY;
+    buffer_clear(answers);
+    kit_server_connect();
+    while (input.length > 0) {
+        struct text piece = text_cut(&input, (char)PIECE_END);
+        if (whole)
+            buffer_append(&all, piece.bytes, piece.length);
+        else
+            kit_server_send(piece, answers);
+    }
+    kit_server_send((struct text){.bytes = all.bytes, .length = all.length}, answers);
+    kit_server_disconnect(answers);
+    buffer_free(&all);
+}
+
 static void run(struct text input, bool whole, struct buffer *answers)
 {
     kit_server_reset();
-    kit_server_exchange(input, whole, answers);
+    exchange(input, whole, answers);
     store_check(kit_server()->store);
     metrics_check(kit_server()->metrics);
 }

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 enum {
-    PIECE_END = 0xFF,
     STUCK_MS = 10000,
     STUCK_ROUNDS = 100000,
     METRICS_MEMORY = 16 * 1024 * 1024,
@@ -33,6 +32,7 @@ static struct {
     sqlite3_stmt *version;
     int64_t version_seen;
     struct buffer common_headers;
+    int client; /* the other end of the connection */
     char folder[PATH_BYTES];
     char database_url[PATH_BYTES + 32];
     char journal_path[PATH_BYTES + 32];
@@ -182,14 +182,13 @@ static void empty_database(void)
 
 void kit_server_reset(void)
 {
-    struct stat journal;
     FUZZ_REQUIRE(http_server_connections(kit.server.http).open == 0);
     store_free(kit.server.store);
     metrics_free(kit.server.metrics);
     make_memory();
     if (database_has_changed())
         empty_database();
-    if (stat(kit.journal_path, &journal) == 0 && journal.st_size > JOURNAL_MOST_BYTES)
+    if (kit_server_journal_bytes() > JOURNAL_MOST_BYTES)
         FUZZ_REQUIRE(truncate(kit.journal_path, 0) == 0);
 }
 
@@ -257,49 +256,55 @@ static void settle(int client, struct buffer *answers)
     }
 }
 
-static void send_piece(int client, struct text piece, struct buffer *answers)
+void kit_server_connect(void)
+{
+    int ends[2];
+    FUZZ_REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    FUZZ_REQUIRE(connection_open(kit.server.http, ends[1]) == 0);
+    kit.client = ends[0];
+}
+
+void kit_server_send(struct text piece, struct buffer *answers)
 {
     while (piece.length > 0) {
-        ssize_t sent = send(client, piece.bytes, piece.length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = send(kit.client, piece.bytes, piece.length, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno != EAGAIN)
-            return; /* the server has ended the connection */
+            break; /* the server has ended the connection */
         if (sent > 0) {
             piece.bytes += sent;
             piece.length -= (size_t)sent;
         }
-        if (piece.length > 0)
-            settle(client, answers);
+        settle(kit.client, answers);
     }
 }
 
-static void send_all(int client, struct text input, bool whole, struct buffer *answers)
+void kit_server_disconnect(struct buffer *answers)
 {
-    struct buffer all = BUFFER_EMPTY;
-    while (input.length > 0) {
-        struct text piece = text_cut(&input, (char)PIECE_END);
-        if (whole) {
-            buffer_append(&all, piece.bytes, piece.length);
-        } else {
-            send_piece(client, piece, answers);
-            settle(client, answers);
-        }
-    }
-    send_piece(client, (struct text){.bytes = all.bytes, .length = all.length}, answers);
-    buffer_free(&all);
-}
-
-void kit_server_exchange(struct text input, bool whole, struct buffer *answers)
-{
-    int ends[2];
-    buffer_clear(answers);
-    FUZZ_REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
-    FUZZ_REQUIRE(connection_open(kit.server.http, ends[1]) == 0);
-    send_all(ends[0], input, whole, answers);
-    settle(ends[0], answers);
-    shutdown(ends[0], SHUT_WR);
-    settle(ends[0], answers);
-    close(ends[0]);
+    settle(kit.client, answers);
+    shutdown(kit.client, SHUT_WR);
+    settle(kit.client, answers);
+    close(kit.client);
     while (http_server_connections(kit.server.http).open > 0)
         FUZZ_REQUIRE(work(STUCK_MS));
     FUZZ_REQUIRE(!answers->failed);
+}
+
+/* --- the journal --- */
+
+size_t kit_server_journal_bytes(void)
+{
+    struct stat journal;
+    FUZZ_REQUIRE(stat(kit.journal_path, &journal) == 0);
+    return (size_t)journal.st_size;
+}
+
+void kit_server_read_journal(size_t offset, struct buffer *content)
+{
+    char bytes[16 * 1024];
+    size_t length;
+    FILE *file = fopen(kit.journal_path, "re");
+    FUZZ_REQUIRE(file != NULL && fseek(file, (long)offset, SEEK_SET) == 0);
+    while ((length = fread(bytes, 1, sizeof bytes, file)) > 0)
+        buffer_append(content, bytes, length);
+    fclose(file);
 }

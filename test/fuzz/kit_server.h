@@ -28,10 +28,16 @@ struct server *kit_server(void);
 /* The token that requests need from now on; empty: none. */
 void kit_server_set_token(struct text token);
 
-/* Sends the input over a connection of its own and closes it, like a client that reads all answers. What has come back
- * replaces `answers`. Bytes 0xFF end a piece, and are not sent: the server has dealt with a piece before it gets the next.
- * `whole`: all pieces are sent as one. */
-void kit_server_exchange(struct text input, bool whole, struct buffer *answers);
+/* A connection of a client that reads all answers; what comes back is appended to `answers`. One at a time. The server has
+ * dealt with a piece when kit_server_send returns. */
+void kit_server_connect(void);
+void kit_server_send(struct text piece, struct buffer *answers);
+/* Ends the sending side, and then the connection. */
+void kit_server_disconnect(struct buffer *answers);
+
+/* What is in the journal from `offset` on, appended to `content`. */
+void kit_server_read_journal(size_t offset, struct buffer *content);
+size_t kit_server_journal_bytes(void);
 
 /* --- kit_http.c: what comes back --- */
 
