@@ -37,6 +37,9 @@ _Noreturn void fuzz_fail(const char *file, int line, const char *condition);
 struct text fuzz_copy(const void *bytes, size_t length);
 void fuzz_free(struct text text);
 
+/* A folder of this process's own, in TMPDIR; it goes with all its files at the end. */
+const char *fuzz_folder(void);
+
 /* Cuts one byte off the front of the input, 0 when there is none. */
 uint8_t fuzz_take_byte(const uint8_t **data, size_t *size);
 

@@ -6,26 +6,18 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static char path[PATH_MAX];
 static FILE *file;
 
-static void remove_file(void)
-{
-    unlink(path);
-}
-
 int LLVMFuzzerInitialize(int *argument_count, char ***arguments)
 {
     (void)argument_count, (void)arguments;
-    const char *folder = getenv("TMPDIR");
-    snprintf(path, sizeof path, "%s/fuzz-journal-%d", folder == NULL ? "/tmp" : folder, getpid());
+    snprintf(path, sizeof path, "%.*s/journal", (int)sizeof path - 16, fuzz_folder());
     file = fopen(path, "w+e");
     FUZZ_REQUIRE(file != NULL);
-    atexit(remove_file);
     return 0;
 }
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { DEPTH = 40 };
+enum { DEPTH = 40, GREAT_DEPTH = 1000 };
 
 static struct text text_of(const struct buffer *buffer)
 {
@@ -133,6 +133,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct json_error error;
     enum json_result result = json_check(text, DEPTH, &error);
     FUZZ_REQUIRE(result != JSON_NO_MEMORY);
+    FUZZ_REQUIRE((json_check(text, GREAT_DEPTH, &error) == JSON_VALID) ==
+                 model_json_is_valid(text, GREAT_DEPTH));
+    FUZZ_REQUIRE(json_check(text, DEPTH, &error) == result);
     FUZZ_REQUIRE((result == JSON_VALID) == model_json_is_valid(text, DEPTH));
     if (result == JSON_INVALID)
         check_error(text, &error);

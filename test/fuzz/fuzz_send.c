@@ -24,6 +24,23 @@ static void check_judge(unsigned status, struct text body)
         FUZZ_REQUIRE(status == 503 || status == 429 || status == 408);
 }
 
+/* No answer came, or a wait is to be found. */
+static void check_waits(uint8_t choice, struct text body)
+{
+    struct client_answer answer = {.was_sent = choice % 2 == 1, .failure = "no answer in time"};
+    char reason[SEND_REASON_BYTES];
+    FUZZ_REQUIRE(send_judge(&answer, reason) == (answer.was_sent ? SEND_UNKNOWN : SEND_AGAIN));
+    int64_t retry_after_s = 0;
+    uint64_t random = 0;
+    memcpy(&retry_after_s, body.bytes, body.length < 8 ? body.length : 8);
+    if (body.length > 8)
+        memcpy(&random, body.bytes + 8, body.length < 16 ? body.length - 8 : 8);
+    int64_t ns = send_backoff_ns(choice, retry_after_s, random);
+    FUZZ_REQUIRE(ns >= SEND_BACKOFF_FIRST_NS / 2 && ns < 2 * 3600 * CLOCK_NS_PER_SECOND);
+    if (retry_after_s > 0 && retry_after_s <= 3600)
+        FUZZ_REQUIRE(ns >= retry_after_s * CLOCK_NS_PER_SECOND);
+}
+
 /* Settles half of what is taken at once, puts others back. Every line comes out in the end, the first ones of the file
  * first. */
 static void drain(struct send_queue *queue, size_t count)
@@ -60,10 +77,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const unsigned statuses[] = {200, 201, 204, 302, 400, 401, 403, 404,
                                         408, 413, 429, 500, 501, 503, 505};
-    unsigned choice = fuzz_take_byte(&data, &size);
-    unsigned status = choice < sizeof statuses / sizeof statuses[0] ? statuses[choice] : 200 + choice;
+    uint8_t choice = fuzz_take_byte(&data, &size);
+    unsigned status = choice < sizeof statuses / sizeof statuses[0] ? statuses[choice] : 200U + choice;
     struct text body = fuzz_copy(data, size);
     check_judge(status, body);
+    check_waits(choice, body);
     check_queue(body);
     fuzz_free(body);
     return 0;

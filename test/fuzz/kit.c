@@ -1,5 +1,7 @@
 #include "fuzz.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +40,29 @@ struct text fuzz_copy(const void *bytes, size_t length)
 void fuzz_free(struct text text)
 {
     free((char *)(uintptr_t)text.bytes);
+}
+
+static char folder[PATH_MAX];
+
+static void remove_folder(void)
+{
+    DIR *entries = opendir(folder);
+    const struct dirent *entry;
+    while (entries != NULL && (entry = readdir(entries)) != NULL)
+        unlinkat(dirfd(entries), entry->d_name, 0);
+    if (entries != NULL)
+        closedir(entries);
+    rmdir(folder);
+}
+
+const char *fuzz_folder(void)
+{
+    const char *parent = getenv("TMPDIR");
+    if (folder[0] != '\0')
+        return folder;
+    snprintf(folder, sizeof folder, "%s/fuzz-XXXXXX", parent == NULL ? "/tmp" : parent);
+    FUZZ_REQUIRE(mkdtemp(folder) != NULL && atexit(remove_folder) == 0);
+    return folder;
 }
 
 uint8_t fuzz_take_byte(const uint8_t **data, size_t *size)

@@ -21,7 +21,7 @@ enum {
     STUCK_ROUNDS = 100000,
     METRICS_MEMORY = 16 * 1024 * 1024,
     JOURNAL_MOST_BYTES = 256 * 1024,
-    PATH_BYTES = PATH_MAX,
+    PATH_BYTES = PATH_MAX + 32,
 };
 
 /* One server a process, and so one of all that belongs to it. */
@@ -33,9 +33,8 @@ static struct {
     int64_t version_seen;
     struct buffer common_headers;
     int client; /* the other end of the connection */
-    char folder[PATH_BYTES];
-    char database_url[PATH_BYTES + 32];
-    char journal_path[PATH_BYTES + 32];
+    char database_url[PATH_BYTES];
+    char journal_path[PATH_BYTES];
 } kit;
 
 struct server *kit_server(void)
@@ -44,27 +43,6 @@ struct server *kit_server(void)
 }
 
 /* --- making it --- */
-
-static void remove_folder(void)
-{
-    static const char *const suffixes[] = {"database", "database-wal", "database-shm", "journal"};
-    char path[PATH_BYTES + 32];
-    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
-        snprintf(path, sizeof path, "%s/%s", kit.folder, suffixes[i]);
-        unlink(path);
-    }
-    rmdir(kit.folder);
-}
-
-static void make_folder(void)
-{
-    const char *parent = getenv("TMPDIR");
-    snprintf(kit.folder, sizeof kit.folder, "%s/fuzz-XXXXXX", parent == NULL ? "/tmp" : parent);
-    FUZZ_REQUIRE(mkdtemp(kit.folder) != NULL);
-    atexit(remove_folder);
-    snprintf(kit.database_url, sizeof kit.database_url, "sqlite:%s/database", kit.folder);
-    snprintf(kit.journal_path, sizeof kit.journal_path, "%s/journal", kit.folder);
-}
 
 static void make_hub(void)
 {
@@ -132,7 +110,8 @@ static void make_http(void)
 void kit_server_start(void)
 {
     signal(SIGPIPE, SIG_IGN);
-    make_folder();
+    snprintf(kit.database_url, sizeof kit.database_url, "sqlite:%s/database", fuzz_folder());
+    snprintf(kit.journal_path, sizeof kit.journal_path, "%s/journal", fuzz_folder());
     /* Lines are made, and go nowhere. */
     kit.server.log = (struct log){.descriptor = -1, .level = LOG_LEVEL_DEBUG};
     kit.server.access.cors_origin = TEXT("https://app.example.com");
@@ -259,7 +238,9 @@ static void settle(int client, struct buffer *answers)
 void kit_server_connect(void)
 {
     int ends[2];
+    int send_bytes = 1; /* the least there is, so that answers of some kilobytes do not fit at once */
     FUZZ_REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    FUZZ_REQUIRE(setsockopt(ends[1], SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes) == 0);
     FUZZ_REQUIRE(connection_open(kit.server.http, ends[1]) == 0);
     kit.client = ends[0];
 }
