@@ -37,6 +37,8 @@ struct message {
     uint64_t body_left;  /* FRAMING_LENGTH: bytes to come */
     uint64_t body_limit; /* more: 413 */
     bool discard;        /* the body is not kept, because the request will be refused */
+    uint64_t
+        body_decoded; /* FRAMING_CHUNKED: bytes of the body, kept or not; with a chunk's size below 2^61 */
     enum framing framing;
     struct chunked chunked;
 };

@@ -80,6 +80,7 @@ static void start_body(struct message *message, const struct request *request)
     message->body_left = request->content_length;
     message->chunked = CHUNKED_START;
     message->body_length = 0;
+    message->body_decoded = 0;
     message->raw = message->head_length;
     message->phase = request->framing == FRAMING_NONE ? MESSAGE_WHOLE : MESSAGE_BODY;
 }
@@ -116,13 +117,15 @@ static int read_chunked_body(struct message *message, struct refusal *refusal)
         chunked_decode(&message->chunked, at(message, message->raw), available(message) - message->raw,
                        &consumed, output, &written);
     message->raw += consumed;
-    if (result == CHUNKED_RESULT_BAD)
-        return refuse(refusal, 400, "malformed chunk in the body");
     if (!message->discard)
         message->body_length += written;
-    bool announced = message->chunked.state == CHUNKED_DATA && message->chunked.left > message->body_limit;
-    if (announced || message->body_length > message->body_limit)
+    /* Judged before what follows is, so that it does not matter how much has arrived at once. */
+    message->body_decoded += written;
+    uint64_t announced = message->chunked.state == CHUNKED_DATA ? message->chunked.left : 0;
+    if (message->body_decoded + announced > message->body_limit)
         return refuse(refusal, 413, "body too large");
+    if (result == CHUNKED_RESULT_BAD)
+        return refuse(refusal, 400, "malformed chunk in the body");
     if (result == CHUNKED_RESULT_DONE)
         message->phase = MESSAGE_WHOLE;
     return 0;
