@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum {
-    STUCK_MS = 10000,
+    STUCK_MS = 60000,
     STUCK_ROUNDS = 100000,
     METRICS_MEMORY = 16 * 1024 * 1024,
     JOURNAL_MOST_BYTES = 256 * 1024,
