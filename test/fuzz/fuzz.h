@@ -37,6 +37,10 @@ _Noreturn void fuzz_fail(const char *file, int line, const char *condition);
 struct text fuzz_copy(const void *bytes, size_t length);
 void fuzz_free(struct text text);
 
+/* A copy in which each byte 0xFE stands for a run: the byte behind it, `run_length` times; for the first `most` of them. So short inputs
+ * reach what is about length. */
+struct text fuzz_expand(const uint8_t *data, size_t size, size_t run_length, size_t most);
+
 /* A folder of this process's own, in TMPDIR; it goes with all its files at the end. */
 const char *fuzz_folder(void);
 

@@ -1,4 +1,5 @@
-/* Lines: of NDJSON bodies (api/lines.h), and of files that are sent (cli/send_lines.h). */
+/* Lines: of NDJSON bodies (api/lines.h), and of files that are sent (cli/send_lines.h). Where the input begins with 0xFE,
+ * that and a byte are a quarter of a line that is too long, of that byte. */
 #include "fuzz.h"
 
 #include "api/lines.h"
@@ -7,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+enum { RUNS = 5 };
 
 /* The next line as the headers say: without LF or CRLF. */
 static bool model_next(struct text *rest, struct text *line, size_t *bytes, bool *blank)
@@ -62,9 +65,10 @@ static void check_file(struct text text, int descriptor)
     send_lines_begin(&lines, descriptor);
     while (model_next(&rest, &expected, &bytes, &blank)) {
         enum send_lines_result result = next_of_file(&lines, &line);
-        FUZZ_REQUIRE(result == (blank ? SEND_LINES_BLANK : SEND_LINES_LINE));
+        bool too_long = expected.length > SEND_LINE_BYTES;
+        FUZZ_REQUIRE(result == (too_long ? SEND_LINES_TOO_LONG : blank ? SEND_LINES_BLANK : SEND_LINES_LINE));
         FUZZ_REQUIRE(line.number == ++number && line.bytes == bytes);
-        FUZZ_REQUIRE(blank || text_equals(line.text, expected));
+        FUZZ_REQUIRE(blank || too_long || text_equals(line.text, expected));
     }
     FUZZ_REQUIRE(next_of_file(&lines, &line) == SEND_LINES_END);
     send_lines_free(&lines);
@@ -75,9 +79,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static int descriptor = -1;
     if (descriptor < 0)
         descriptor = memfd_create("lines", 0);
-    struct text text = fuzz_copy(data, size);
+    bool is_long = size > 0 && data[0] == 0xFE;
+    struct text text = fuzz_expand(data, size, SEND_LINE_BYTES / 4, is_long ? RUNS : 0);
     check_body(text);
-    FUZZ_REQUIRE(ftruncate(descriptor, 0) == 0 && pwrite(descriptor, data, size, 0) == (ssize_t)size &&
+    FUZZ_REQUIRE(ftruncate(descriptor, 0) == 0 &&
+                 pwrite(descriptor, text.bytes, text.length, 0) == (ssize_t)text.length &&
                  lseek(descriptor, 0, SEEK_SET) == 0);
     check_file(text, descriptor);
     fuzz_free(text);

@@ -1,5 +1,5 @@
 /* A connection's bytes as requests: the same whether they come at once or in pieces. A byte 0xFF in the input is no byte of
- * it but the end of a piece. */
+ * it but the end of a piece, 0xFE and a byte are many of that one. */
 #include "fuzz.h"
 
 #include "net/message.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BODY_LIMIT = 300, PIECE_END = 0xFF };
+enum { BODY_LIMIT = 300, PIECE_END = 0xFF, RUN_BYTES = 4096, RUNS = 8 };
 
 static void record_text(struct buffer *record, struct text text)
 {
@@ -100,7 +100,7 @@ static struct buffer run(struct text input, bool whole)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct text input = {.bytes = (const char *)data, .length = size};
+    struct text input = fuzz_expand(data, size, RUN_BYTES, RUNS);
     struct buffer whole = run(input, true), pieces = run(input, false);
     bool same = text_equals((struct text){.bytes = whole.bytes, .length = whole.length},
                             (struct text){.bytes = pieces.bytes, .length = pieces.length});
@@ -110,5 +110,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_REQUIRE(same);
     buffer_free(&whole);
     buffer_free(&pieces);
+    fuzz_free(input);
     return 0;
 }

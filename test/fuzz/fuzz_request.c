@@ -1,5 +1,5 @@
 /* The whole way of a request: the bytes of a connection, in pieces or at once, up to all handlers and back. A byte 0xFF in the
- * input is no byte of it but the end of a piece. Whoever names a Bearer needs the token "t". */
+ * input is no byte of it but the end of a piece, 0xFE and a byte are many of that one. Whoever names a Bearer needs the token "t". */
 #include "fuzz.h"
 #include "kit_server.h"
 
@@ -13,7 +13,7 @@ int LLVMFuzzerInitialize(int *argument_count, char ***arguments)
     return 0;
 }
 
-enum { PIECE_END = 0xFF };
+enum { PIECE_END = 0xFF, RUN_BYTES = 3072, RUNS = 8 };
 
 static void exchange(struct text input, bool whole, struct buffer *answers)
 {
@@ -66,7 +66,7 @@ static bool compare(struct text whole, struct text pieces)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct buffer whole, pieces;
-    struct text input = fuzz_copy(data, size);
+    struct text input = fuzz_expand(data, size, RUN_BYTES, RUNS);
     kit_server_set_token(memmem(data, size, "Bearer", 6) != NULL ? TEXT("t") : TEXT(""));
     run(input, true, &whole);
     run(input, false, &pieces);

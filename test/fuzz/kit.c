@@ -42,6 +42,27 @@ void fuzz_free(struct text text)
     free((char *)(uintptr_t)text.bytes);
 }
 
+enum { RUN = 0xFE };
+
+struct text fuzz_expand(const uint8_t *data, size_t size, size_t run_length, size_t most)
+{
+    char *expanded = malloc(size + run_length * most);
+    size_t length = 0;
+    FUZZ_REQUIRE(expanded != NULL);
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] == RUN && i + 1 < size && most > 0) {
+            memset(expanded + length, data[++i], run_length);
+            length += run_length;
+            most--;
+        } else {
+            expanded[length++] = (char)data[i];
+        }
+    }
+    struct text text = fuzz_copy(expanded, length);
+    free(expanded);
+    return text;
+}
+
 static char folder[PATH_MAX];
 
 static void remove_folder(void)

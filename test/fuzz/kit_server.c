@@ -12,11 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum {
+    LOG_BYTES = 64 * 1024,
     STUCK_MS = 60000,
     STUCK_ROUNDS = 100000,
     METRICS_MEMORY = 16 * 1024 * 1024,
@@ -112,8 +114,8 @@ void kit_server_start(void)
     signal(SIGPIPE, SIG_IGN);
     snprintf(kit.database_url, sizeof kit.database_url, "sqlite:%s/database", fuzz_folder());
     snprintf(kit.journal_path, sizeof kit.journal_path, "%s/journal", fuzz_folder());
-    /* Lines are made, and go nowhere. */
-    kit.server.log = (struct log){.descriptor = -1, .level = LOG_LEVEL_DEBUG};
+    kit.server.log = (struct log){.descriptor = memfd_create("log", MFD_CLOEXEC), .level = LOG_LEVEL_DEBUG};
+    FUZZ_REQUIRE(kit.server.log.descriptor >= 0);
     kit.server.access.cors_origin = TEXT("https://app.example.com");
     kit.server.longest_wait_ns = 30 * CLOCK_NS_PER_SECOND;
     kit.server.max_memory_bytes = KIT_MAX_MEMORY;
@@ -134,6 +136,25 @@ void kit_server_set_token(struct text token)
 }
 
 /* --- emptying it --- */
+
+/* What strangers send makes no lines of its own in the log. */
+static void check_log(void)
+{
+    static const char front[] = "2026-01-02T03:04:05.678Z ";
+    static char lines[LOG_BYTES];
+    int descriptor = kit.server.log.descriptor;
+    ssize_t length = pread(descriptor, lines, sizeof lines, 0);
+    FUZZ_REQUIRE(length >= 0);
+    struct text rest = {.bytes = lines, .length = (size_t)length};
+    while (rest.length > 0) {
+        struct text line = text_cut(&rest, '\n');
+        bool cut = rest.length == 0 && length == LOG_BYTES;
+        FUZZ_REQUIRE(cut || (line.length > sizeof front && memcmp(line.bytes, front, sizeof front - 1) == 0));
+        for (size_t i = 0; i < line.length; i++)
+            FUZZ_REQUIRE(line.bytes[i] >= 0x20 && line.bytes[i] < 0x7F);
+    }
+    FUZZ_REQUIRE(ftruncate(descriptor, 0) == 0 && lseek(descriptor, 0, SEEK_SET) == 0);
+}
 
 static bool database_has_changed(void)
 {
@@ -162,6 +183,7 @@ static void empty_database(void)
 void kit_server_reset(void)
 {
     FUZZ_REQUIRE(http_server_connections(kit.server.http).open == 0);
+    check_log();
     store_free(kit.server.store);
     metrics_free(kit.server.metrics);
     make_memory();
