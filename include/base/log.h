@@ -7,12 +7,17 @@
  * never logged below debug level. Each line is one write(2), so lines of several threads never mix. The struct is
  * made by main, never changes afterwards and needs no lock. Logging can't fail or block: a line that does not fit
  * LOG_LINE_BYTES is cut, one that the reader of a pipe has no room for is dropped.
+ *
+ * What can go wrong with every request, as when memory or the disk is full, goes through log_limited: a shortage that
+ * lasts must not fill the log.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
 #include "base/text.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 enum log_level {
@@ -40,6 +45,19 @@ void log_write(const struct log *log, enum log_level level, const char *format, 
 #define log_warn(log, ...)  log_write(log, LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(log, ...)  log_write(log, LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(log, ...) log_write(log, LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+enum { LOG_PAUSE_SECONDS = 10 };
+
+/* One for each kind of line, zeroed at first. Any thread. */
+struct log_limit {
+    atomic_llong next_at; /* CLOCK_MONOTONIC, ns; 0: never said */
+    atomic_ullong left_out;
+};
+
+/* As log_write, but at most one line in LOG_PAUSE_SECONDS; the next one says how many were left out meanwhile, as
+ * left_out=N. Returns whether it was said. */
+bool log_limited(const struct log *log, struct log_limit *limit, enum log_level level, const char *format,
+                 ...) __attribute__((format(printf, 4, 5)));
 
 /* Writes `text` into `quoted` in double quotes, with quotes, backslashes, control characters and bytes above
  * 0x7E escaped; cut with "..." when it is too long. Returns `quoted`. */

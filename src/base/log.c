@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static const char *const level_names[] = {
@@ -25,27 +26,56 @@ int log_level_parse(struct text name, enum log_level *level)
     return -1;
 }
 
-void log_write(const struct log *log, enum log_level level, const char *format, ...)
+static void write_line(const struct log *log, enum log_level level, unsigned long long left_out,
+                       const char *format, va_list arguments)
 {
-    if (level > log->level)
-        return;
-    char line[LOG_LINE_BYTES];
+    char line[LOG_LINE_BYTES], end[48] = "\n";
     char time[CLOCK_RFC3339_BYTES];
     clock_format_rfc3339(clock_wall_ms(), time);
+    if (left_out > 0)
+        snprintf(end, sizeof end, " left_out=%llu\n", left_out);
     size_t length = (size_t)snprintf(line, sizeof line, "%s %s ", time, level_names[level]);
-    va_list arguments;
-    va_start(arguments, format);
-    int wanted = vsnprintf(line + length, sizeof line - length - 1, format, arguments);
-    va_end(arguments);
-    size_t room = sizeof line - length - 2;
-    length += wanted < 0 ? 0 : (size_t)wanted > room ? room : (size_t)wanted;
-    line[length++] = '\n';
+    size_t room = sizeof line - length - strlen(end);
+    int wanted = vsnprintf(line + length, room, format, arguments);
+    length += wanted < 0 ? 0 : (size_t)wanted >= room ? room - 1 : (size_t)wanted;
+    memcpy(line + length, end, strlen(end));
+    length += strlen(end);
     /* A reader that has stopped must not stop the server: the line is dropped. */
     struct pollfd reader = {.fd = log->descriptor, .events = POLLOUT};
     if (poll(&reader, 1, 0) != 1)
         return;
     ssize_t written = write(log->descriptor, line, length);
     (void)written; /* nobody is left to tell */
+}
+
+void log_write(const struct log *log, enum log_level level, const char *format, ...)
+{
+    if (level > log->level)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    write_line(log, level, 0, format, arguments);
+    va_end(arguments);
+}
+
+bool log_limited(const struct log *log, struct log_limit *limit, enum log_level level, const char *format,
+                 ...)
+{
+    long long now = clock_monotonic_ns();
+    long long next_at = atomic_load(&limit->next_at);
+    if (level > log->level)
+        return false;
+    /* Of several threads at a time one says it. */
+    if (now < next_at || !atomic_compare_exchange_strong(&limit->next_at, &next_at,
+                                                         now + LOG_PAUSE_SECONDS * CLOCK_NS_PER_SECOND)) {
+        atomic_fetch_add(&limit->left_out, 1);
+        return false;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    write_line(log, level, atomic_exchange(&limit->left_out, 0), format, arguments);
+    va_end(arguments);
+    return true;
 }
 
 const char *log_quote(struct text text, char quoted[static LOG_TEXT_BYTES])

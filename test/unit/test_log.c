@@ -275,6 +275,74 @@ static void nobody_need_read_the_log(void **state)
 
 #define log_test(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* A shortage that lasts is not to fill the log: one line, and later how many there would have been. */
+static void a_limited_line_is_said_once_in_a_while(void **state)
+{
+    struct fixture *fixture = *state;
+    struct log_limit limit = {.next_at = 0}, other = {.next_at = 0};
+    assert_true(log_limited(&fixture->log, &limit, LOG_LEVEL_WARN, "full n=%d", 1));
+    assert_string_equal(line_of(fixture), "warn full n=1\n");
+    for (int i = 2; i < 10; i++)
+        assert_false(log_limited(&fixture->log, &limit, LOG_LEVEL_WARN, "full n=%d", i));
+    assert_string_equal(written(fixture), "");
+    assert_true(log_limited(&fixture->log, &other, LOG_LEVEL_WARN, "empty"));
+    assert_string_equal(line_of(fixture), "warn empty\n");
+    assert_in_range(atomic_load(&limit.next_at), clock_monotonic_ns(),
+                    clock_monotonic_ns() + LOG_PAUSE_SECONDS * CLOCK_NS_PER_SECOND);
+    atomic_store(&limit.next_at, clock_monotonic_ns() - 1);
+    assert_true(log_limited(&fixture->log, &limit, LOG_LEVEL_WARN, "full n=%d", 10));
+    assert_string_equal(line_of(fixture), "warn full n=10 left_out=8\n");
+    assert_int_equal(atomic_load(&limit.left_out), 0);
+}
+
+/* Also a line that is cut says how many were left out. */
+static void a_limited_line_that_is_too_long_keeps_its_end(void **state)
+{
+    struct fixture *fixture = *state;
+    struct log_limit limit = {.left_out = 3};
+    char text[2 * LOG_LINE_BYTES];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = '\0';
+    assert_true(log_limited(&fixture->log, &limit, LOG_LEVEL_ERROR, "%s", text));
+    const char *line = line_of(fixture);
+    assert_in_range(fixture->length, LOG_LINE_BYTES - 2, LOG_LINE_BYTES);
+    assert_string_equal(line + strlen(line) - strlen("x left_out=3\n"), "x left_out=3\n");
+}
+
+static void what_the_level_hides_uses_up_no_turn(void **state)
+{
+    struct fixture *fixture = *state;
+    struct log quiet = {.descriptor = fixture->log.descriptor, .level = LOG_LEVEL_ERROR};
+    struct log_limit limit = {.next_at = 0};
+    assert_false(log_limited(&quiet, &limit, LOG_LEVEL_WARN, "hidden"));
+    assert_true(log_limited(&fixture->log, &limit, LOG_LEVEL_WARN, "seen"));
+    assert_string_equal(line_of(fixture), "warn seen\n");
+}
+
+static void *say_it(void *context)
+{
+    struct fixture *fixture = ((void **)context)[0];
+    struct log_limit *limit = ((void **)context)[1];
+    for (int i = 0; i < 1000; i++)
+        log_limited(&fixture->log, limit, LOG_LEVEL_WARN, "full");
+    return NULL;
+}
+
+static void of_many_threads_one_says_it(void **state)
+{
+    enum { THREADS = 4 };
+    struct fixture *fixture = *state;
+    struct log_limit limit = {.next_at = 0};
+    void *context[] = {fixture, &limit};
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, say_it, context), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    assert_string_equal(line_of(fixture), "warn full\n");
+    assert_int_equal(atomic_load(&limit.left_out), THREADS * 1000 - 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -288,6 +356,10 @@ int main(void)
         log_test(strangers_forge_no_line),
         log_test(lines_of_several_threads_stay_whole),
         log_test(nobody_need_read_the_log),
+        log_test(a_limited_line_is_said_once_in_a_while),
+        log_test(a_limited_line_that_is_too_long_keeps_its_end),
+        log_test(what_the_level_hides_uses_up_no_turn),
+        log_test(of_many_threads_one_says_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
