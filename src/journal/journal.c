@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,8 @@ TAILQ_HEAD(append_list, journal_append);
 
 struct journal {
     const struct log *log;
+    struct log_limit refused, open;
+    atomic_bool complained; /* the log says that no lines are taken */
     uint64_t max_unsettled_bytes;
     int64_t call_ns;
     struct periodic *deadlines;
@@ -108,15 +111,23 @@ static uint64_t count_lines(const struct buffer *buffer)
     return count;
 }
 
-/* What goes wrong again and again is said once, and when it is over; what may have left lines in the file each time. */
-static void report(const struct journal *journal, enum journal_result result, bool was_available)
+/* Said once, until it is over, and not at each of many short failures. */
+static void complain(struct journal *journal, const char *reason)
+{
+    if (!atomic_load(&journal->complained) && log_limited(journal->log, &journal->refused, LOG_LEVEL_ERROR,
+                                                          "the journal takes no lines: %s", reason))
+        atomic_store(&journal->complained, true);
+}
+
+static void report(struct journal *journal, enum journal_result result)
 {
     const char *reason = journal->file.reason;
     if (result == JOURNAL_UNKNOWN)
-        log_error(journal->log, "lines may be left in the journal that were not acknowledged: %s", reason);
-    else if (result != JOURNAL_OK && was_available)
-        log_error(journal->log, "the journal takes no lines: %s", reason);
-    else if (result == JOURNAL_OK && !was_available)
+        log_limited(journal->log, &journal->open, LOG_LEVEL_ERROR,
+                    "lines may be left in the journal that were not acknowledged: %s", reason);
+    else if (result != JOURNAL_OK)
+        complain(journal, reason);
+    else if (atomic_exchange(&journal->complained, false))
         log_info(journal->log, "the journal takes lines again");
 }
 
@@ -127,7 +138,6 @@ static void take_back(struct journal *journal, struct append_list *batch, enum j
     pthread_mutex_lock(&journal->mutex);
     TAILQ_CONCAT(batch, &journal->taken, link);
     struct journal_counts *counts = &journal->counts;
-    bool was_available = counts->available;
     counts->available = result == JOURNAL_OK;
     if (result == JOURNAL_OK) {
         counts->batches++;
@@ -137,7 +147,7 @@ static void take_back(struct journal *journal, struct append_list *batch, enum j
         counts->failures++;
     }
     pthread_mutex_unlock(&journal->mutex);
-    report(journal, result, was_available);
+    report(journal, result);
 }
 
 static enum journal_result write_batch(struct journal *journal, struct append_list *batch)
@@ -267,7 +277,7 @@ static int64_t end_expired(void *context, struct periodic *thread)
     int64_t next_at = clock_monotonic_ns() + pause_ns;
     pthread_mutex_unlock(&journal->mutex);
     if (hangs)
-        log_error(journal->log, "the journal takes no lines: its disk does not answer in time");
+        complain(journal, "its disk does not answer in time");
     settle(journal, &unknown, JOURNAL_UNKNOWN);
     settle(journal, &away, JOURNAL_AWAY);
     next_at = taken_at < next_at ? taken_at : next_at;

@@ -15,10 +15,11 @@ void postgresql_note(struct postgresql *postgresql, bool good, const char *error
 {
     if (atomic_load(&postgresql->closing) || atomic_exchange(&postgresql->available, good) == good)
         return;
-    if (good)
+    if (!good && log_limited(postgresql->log, &postgresql->gone, LOG_LEVEL_WARN,
+                             "the database is away error=%s", LOG_TEXT(text_from(error))))
+        atomic_store(&postgresql->complained, true);
+    else if (good && atomic_exchange(&postgresql->complained, false))
         log_info(postgresql->log, "the database is back");
-    else
-        log_warn(postgresql->log, "the database is away error=%s", LOG_TEXT(text_from(error)));
 }
 
 bool postgresql_pause(struct postgresql *postgresql, int64_t until_at)

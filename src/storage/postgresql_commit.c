@@ -98,8 +98,9 @@ enum storage_result postgresql_resolve(void *state, const struct storage_write_l
             remember_stored(writer, writer->open_id);
         }
         if (outcome != STORAGE_UNKNOWN) {
-            log_info(postgresql->log, "a commit whose connection was lost %s",
-                     outcome == STORAGE_OK ? "had succeeded" : "had not succeeded");
+            log_limited(postgresql->log, &postgresql->resolved, LOG_LEVEL_INFO,
+                        "a commit whose connection was lost %s",
+                        outcome == STORAGE_OK ? "had succeeded" : "had not succeeded");
             return outcome;
         }
         int64_t until_at = clock_monotonic_ns() + PAUSE_NS;
@@ -123,12 +124,12 @@ static enum postgresql_attempt attempt_commit(struct postgresql *postgresql, str
         return POSTGRESQL_NOT_SENT;
     *again = true;
     enum postgresql_attempt attempt = postgresql_run_batch(link, batch, writes, deadline_at, &link_is_good);
-    if (attempt == POSTGRESQL_REFUSED && !postgresql->writer.complained)
-        log_warn(postgresql->log, "the database took no writes error=%s", LOG_TEXT(text_from(link->error)));
+    if (attempt == POSTGRESQL_REFUSED)
+        log_limited(postgresql->log, &postgresql->unwritten, LOG_LEVEL_WARN,
+                    "the database took no writes error=%s", LOG_TEXT(text_from(link->error)));
     else if (attempt == POSTGRESQL_OPEN)
-        log_warn(postgresql->log, "the connection was lost during a commit error=%s",
-                 LOG_TEXT(text_from(link->error)));
-    postgresql->writer.complained = attempt == POSTGRESQL_REFUSED;
+        log_limited(postgresql->log, &postgresql->lost, LOG_LEVEL_WARN,
+                    "the connection was lost during a commit error=%s", LOG_TEXT(text_from(link->error)));
     postgresql_links_give_back(postgresql, link, link_is_good);
     return attempt;
 }

@@ -243,7 +243,6 @@ bool postgresql_ask_added(struct postgresql_link *link, const char *batch_id,
 struct postgresql_writer {
     char open_id[POSTGRESQL_BATCH_ID_BYTES];    /* of the batch whose outcome is open; "" for none */
     char settled_id[POSTGRESQL_BATCH_ID_BYTES]; /* of the last batch that was stored; "" for none */
-    bool complained;                            /* the last batch was refused, and the log says so */
 };
 
 enum storage_result postgresql_commit(void *state, const struct storage_write_list *writes,
@@ -326,7 +325,9 @@ void postgresql_listener_stop(struct postgresql *postgresql);
 
 struct postgresql {
     const struct log *log;
-    char *url; /* holds a password: never logged */
+    struct log_limit gone, unread, unwritten, lost, resolved;
+    atomic_bool complained; /* the log says that the database is away */
+    char *url;              /* holds a password: never logged */
     struct storage_watcher watcher;
     int stop; /* eventfd, readable from the beginning of close() on */
     atomic_bool available;

@@ -6,6 +6,17 @@
 
 enum { EVENT_COLUMNS = 5, ATTEMPTS_MAX = 2 };
 
+/* libpq makes results of its own, without fields, when it has no memory. */
+static void complain(struct postgresql *postgresql, const PGresult *result)
+{
+    const char *error = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    log_limited(postgresql->log, &postgresql->unread, LOG_LEVEL_WARN,
+                "the database could not be read error=%s sqlstate=%.5s",
+                LOG_TEXT(text_from(error == NULL ? PQresultErrorMessage(result) : error)),
+                state == NULL ? "-" : state);
+}
+
 enum storage_result postgresql_query(struct postgresql *postgresql, const char *statement,
                                      const struct postgresql_parameter *parameters, size_t count,
                                      int64_t deadline_at, PGresult **result)
@@ -23,9 +34,7 @@ enum storage_result postgresql_query(struct postgresql *postgresql, const char *
     if (flow == POSTGRESQL_DONE && PQresultStatus(*result) == PGRES_TUPLES_OK)
         return STORAGE_OK;
     if (flow == POSTGRESQL_DONE)
-        log_warn(postgresql->log, "the database could not be read error=%s sqlstate=%.5s",
-                 LOG_TEXT(text_from(PQresultErrorField(*result, PG_DIAG_MESSAGE_PRIMARY))),
-                 PQresultErrorField(*result, PG_DIAG_SQLSTATE));
+        complain(postgresql, *result);
     PQclear(*result);
     *result = NULL;
     return STORAGE_AWAY;

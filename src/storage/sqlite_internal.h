@@ -45,7 +45,6 @@ struct sqlite_reader {
     struct sqlite_planned_reader planned;
     struct sqlite_revenue_reader revenue;
     STAILQ_ENTRY(sqlite_reader) link;
-    bool complained; /* the last read failed, and the log says so */
 };
 
 struct sqlite_planned_writer {
@@ -78,11 +77,12 @@ struct sqlite_writer {
     sqlite3_stmt *purge_pieces;
     struct sqlite_planned_writer planned;
     struct sqlite_revenue_writer revenue;
-    bool complained; /* the last batch was not taken, and the log says so */
+    bool complained; /* the log says that batches are not taken */
 };
 
 struct sqlite {
     const struct log *log;
+    struct log_limit unwritten, unread;
     char *path;
     atomic_bool available;
     struct sqlite_writer writer;

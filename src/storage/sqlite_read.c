@@ -76,10 +76,10 @@ struct sqlite_reader *sqlite_borrow(struct sqlite *sqlite, int64_t deadline_at)
 enum storage_result sqlite_give_back(struct sqlite *sqlite, struct sqlite_reader *reader, int result)
 {
     bool good = result == SQLITE_OK || result == SQLITE_ROW || result == SQLITE_DONE;
-    if (!good && !reader->complained)
-        log_warn(sqlite->log, "the database could not be read error=%s code=%d",
-                 LOG_TEXT(text_from(sqlite3_errmsg(reader->database))), result);
-    reader->complained = !good;
+    if (!good)
+        log_limited(sqlite->log, &sqlite->unread, LOG_LEVEL_WARN,
+                    "the database could not be read error=%s code=%d",
+                    LOG_TEXT(text_from(sqlite3_errmsg(reader->database))), result);
     pthread_mutex_lock(&sqlite->mutex);
     /* The most recent first: its pages are in memory. */
     STAILQ_INSERT_HEAD(&sqlite->idle, reader, link);

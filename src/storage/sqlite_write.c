@@ -168,15 +168,16 @@ static int run_writes(struct sqlite_writer *writer, const struct storage_write_l
     return result;
 }
 
-/* Once, until it is over: a full disk is not to fill the log too. */
+/* Once, until it is over, and not at each of many short failures: a full disk is not to fill the log too. */
 static void complain(struct sqlite *sqlite)
 {
-    if (sqlite->writer.complained)
-        return;
-    sqlite->writer.complained = true;
-    log_warn(sqlite->log, "the database took no writes error=%s code=%d",
-             LOG_TEXT(text_from(sqlite3_errmsg(sqlite->writer.database))),
-             sqlite3_extended_errcode(sqlite->writer.database));
+    sqlite3 *database = sqlite->writer.database;
+    bool is_full = (sqlite3_errcode(database) & 0xFF) == SQLITE_FULL;
+    if (!sqlite->writer.complained)
+        sqlite->writer.complained = log_limited(
+            sqlite->log, &sqlite->unwritten, LOG_LEVEL_WARN, "the database took no writes%s error=%s code=%d",
+            is_full ? ": make room on its disk" : "", LOG_TEXT(text_from(sqlite3_errmsg(database))),
+            sqlite3_extended_errcode(database));
 }
 
 static enum storage_result give_up(struct sqlite *sqlite, int error)
@@ -205,8 +206,10 @@ enum storage_result sqlite_commit(void *state, const struct storage_write_list *
         return STORAGE_OK;
     }
     enum storage_result given_up = give_up(sqlite, result);
-    /* The transaction may stand in the log, only its sync failed: a crash now could bring it back. */
-    return (result & 0xFF) == SQLITE_IOERR ? STORAGE_UNKNOWN : given_up;
+    /* The transaction may stand in the log, only its sync failed, or the memory for its place in the log's index: a crash now
+     * could bring it back. */
+    bool may_stand = (result & 0xFF) == SQLITE_IOERR || (result & 0xFF) == SQLITE_NOMEM;
+    return may_stand ? STORAGE_UNKNOWN : given_up;
 }
 
 /* A later transaction takes the place in the log of the one whose commit failed: that is gone for good. It must change
