@@ -162,9 +162,17 @@ enum postgresql_flow postgresql_link_flush(struct postgresql_link *link, int64_t
     return unsent < 0 ? lost(link) : POSTGRESQL_DONE;
 }
 
+/* Without memory for the end of a pipeline libpq notes this and goes on waiting for it. */
+static bool has_lost_result(const struct postgresql_link *link)
+{
+    return strstr(PQerrorMessage(link->connection), "out of memory") != NULL;
+}
+
 static enum postgresql_flow await_result(struct postgresql_link *link, int64_t deadline_at)
 {
     while (PQisBusy(link->connection) != 0) {
+        if (has_lost_result(link))
+            return lost(link);
         int unsent = PQflush(link->connection);
         if (unsent < 0)
             return lost(link);
