@@ -34,6 +34,7 @@ struct refresher;
 
 struct server {
     struct log log;
+    struct log_limit events_full, metrics_full; /* change (src/api/shortage.h) */
     struct store *store;
     struct reaper *reaper;
     struct storage *storage;

@@ -62,6 +62,9 @@ struct response {
     struct body_source source;
     bool close;          /* end the connection after the answer */
     bool without_body;   /* HEAD: the headers as if there were one */
+    bool safe;           /* the request's method changes nothing (RFC 9110 section 9.2.1) */
+    bool refused;        /* nothing was changed; said by response_error */
+    bool out_of_memory;  /* a refusal that the log should tell of */
     uint64_t sent_bytes; /* RESPONSE_WRITTEN and _ELSEWHERE: of the body, for the access log */
     /* Called after the first try to write the answer, if set. */
     void (*after)(void *context);
@@ -73,9 +76,12 @@ struct response {
 void response_json(struct response *response, unsigned status);
 
 /* An answer {"error":"..."}; what the body held is dropped. 401 gets its WWW-Authenticate, 503 its
- * Retry-After. */
+ * Retry-After. It is a refusal, unless the message begins with "outcome unknown". */
 void response_error(struct response *response, unsigned status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* 503, and the log says that there is no memory, but not each time. */
+void response_out_of_memory(struct response *response);
 
 /* Appends one header line. */
 void response_header(struct response *response, const char *name, struct text value);

@@ -21,6 +21,7 @@
 enum waiting_start {
     WAITING_STARTED,
     WAITING_NO_THREAD, /* no thread may be spent on it */
+    WAITING_NO_MEMORY, /* what the client sent behind the request is lost: the connection must end */
     WAITING_HUNG_UP,   /* the client is gone already */
 };
 

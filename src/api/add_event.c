@@ -43,7 +43,7 @@ static int read_name(struct text value, struct new_event *event, struct response
         fault = "name is not valid Unicode";
         break;
     case JSON_STRING_NO_MEMORY:
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return -1;
     }
     if (fault == NULL)
@@ -164,7 +164,7 @@ void api_add_event(void *context, struct request *request, struct response *resp
     if (read_event(request, &event, response) != 0) {
         /* said */
     } else if (uuid_draw(&event.spare_id) != 0) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
     } else if (database_begin(request, response) == 0) {
         if (server->upstream == NULL)
             add_here(server, &event, response);

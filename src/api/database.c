@@ -31,7 +31,7 @@ void answer_database_error(struct response *response, enum storage_result result
             "outcome unknown: the database was lost while it was storing this, and may have done so");
         break;
     case STORAGE_NO_MEMORY:
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         break;
     }
 }

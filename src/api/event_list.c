@@ -112,7 +112,7 @@ static void send_events(struct server *server, const struct name *user, struct r
 {
     struct event_list *list = event_list_create(server, user);
     if (list == NULL) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return;
     }
     if (find_start(list, request, response) != 0) {

@@ -2,6 +2,7 @@
 #include "api/api.h"
 #include "api/json_body.h"
 #include "api/lines.h"
+#include "api/shortage.h"
 #include "base/json.h"
 
 #include <stdlib.h>
@@ -224,7 +225,7 @@ static void ingest_body(struct server *server, const struct request *request, st
     struct ingest *ingest = calloc(1, sizeof *ingest);
     if (ingest == NULL || reserve_strings(ingest, request->body) != 0) {
         free(ingest);
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return;
     }
     ingest->metrics = server->metrics;
@@ -234,7 +235,7 @@ static void ingest_body(struct server *server, const struct request *request, st
     take_events(ingest, request);
     buffer_append_text(response->body, "]}");
     if (ingest->accepted == 0 && ingest->full > 0)
-        response_error(response, 503, "the memory for metrics is full");
+        answer_metrics_full(server, "the memory for metrics is full", response);
     buffer_free(&ingest->strings);
     buffer_free(&ingest->message);
     free(ingest);

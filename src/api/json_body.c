@@ -4,11 +4,6 @@
 
 #include <string.h>
 
-void answer_out_of_memory(struct response *response)
-{
-    response_error(response, 503, "the server is out of memory");
-}
-
 int json_body_check(struct text json, size_t first_line, struct response *response)
 {
     struct json_error error;
@@ -20,7 +15,7 @@ int json_body_check(struct text json, size_t first_line, struct response *respon
                        first_line + error.line - 1, error.column, error.reason);
         break;
     case JSON_NO_MEMORY:
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         break;
     }
     return -1;
@@ -62,7 +57,7 @@ int json_member_name(struct text value, const char *field, struct name *name, st
     else if (result == JSON_STRING_OK && text_has_control(decoded))
         fault = "holds a control character";
     if (result == JSON_STRING_NO_MEMORY) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
     } else if (fault != NULL) {
         response_error(response, 400, "%s %s", field, fault);
     } else {

@@ -23,7 +23,4 @@ bool json_member_is_missing(struct text value);
  * in errors. Returns 0, or -1 with the response filled. */
 int json_member_name(struct text value, const char *field, struct name *name, struct response *response);
 
-/* 503: the system has no memory. */
-void answer_out_of_memory(struct response *response);
-
 #endif

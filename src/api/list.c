@@ -150,7 +150,7 @@ void list_send(struct request *request, struct response *response, struct list_p
     struct list *list = calloc(1, sizeof *list);
     if (list == NULL) {
         producer.free(producer.state);
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return;
     }
     list->producer = producer;

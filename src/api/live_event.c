@@ -77,7 +77,7 @@ static int read_body(const struct request *request, struct live_events *events, 
     int result = events->counted ? read_lines(request, events, response)
                                  : read_line(request->body, 0, events, response);
     if (result == 0 && events->lines.failed) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         result = -1;
     }
     return result;
@@ -139,7 +139,7 @@ static void write_lines(struct live_events *events, struct request *request, str
     events->append.settled = settled;
     events->later.run = answer;
     if (deferred_begin(&events->deferred, request, response) != 0) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         live_events_free(events);
         return;
     }
@@ -153,7 +153,7 @@ void api_live_event(void *context, struct request *request, struct response *res
 {
     struct live_events *events = calloc(1, sizeof *events);
     if (events == NULL) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return;
     }
     events->server = context;

@@ -45,7 +45,7 @@ void api_metrics(void *context, struct request *request, struct response *respon
         return;
     }
     if (metrics_query(server->metrics, (uint32_t)window_s, &answer) != 0) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return;
     }
     response_json(response, 200);

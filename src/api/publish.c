@@ -13,6 +13,7 @@
 #include "api/fanout.h"
 #include "api/json_body.h"
 #include "api/later.h"
+#include "api/shortage.h"
 #include "net/deferred.h"
 
 #include <stdio.h>
@@ -207,9 +208,9 @@ static int reserve(struct publish *publish, struct response *response)
         return 0;
     publish->reservation = NULL;
     if (result == STORE_FULL)
-        response_error(response, 503, "the memory for events is full");
+        answer_events_full(server, response);
     else
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
     return -1;
 }
 
@@ -221,7 +222,7 @@ static void store_event(struct publish *publish, struct request *request, struct
         return;
     }
     if (deferred_begin(&publish->deferred, request, response) != 0) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         publish_free(publish);
         return;
     }
@@ -240,7 +241,7 @@ void api_publish(void *context, struct request *request, struct response *respon
         return;
     struct publish *publish = publish_create(server, &fields);
     if (publish == NULL)
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
     else
         store_event(publish, request, response);
 }

@@ -5,6 +5,7 @@
 #include "api/json_body.h"
 #include "api/lines.h"
 #include "api/parameters.h"
+#include "api/shortage.h"
 #include "base/json.h"
 #include "net/media_type.h"
 #include "net/waiting.h"
@@ -12,12 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void answer_unavailable(struct response *response, enum store_result result)
+static void answer_unavailable(struct server *server, struct response *response, enum store_result result)
 {
     if (result == STORE_FULL)
-        response_error(response, 503, "the memory for events is full");
+        answer_events_full(server, response);
     else
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
 }
 
 /* --- push --- */
@@ -34,7 +35,7 @@ static void push_values(struct server *server, struct text key, const struct val
     struct store_pushed pushed;
     enum store_result result = store_push(server->store, key, values->items, values->count, &pushed);
     if (result != STORE_OK) {
-        answer_unavailable(response, result);
+        answer_unavailable(server, response, result);
         return;
     }
     response_json(response, 200);
@@ -65,7 +66,7 @@ static void push_text(struct server *server, struct text key, struct text body, 
     json_append_string(&json, body);
     struct text value = {.bytes = json.bytes, .length = json.length};
     if (json.failed)
-        answer_unavailable(response, STORE_NO_MEMORY);
+        response_out_of_memory(response);
     else
         push_values(server, key, &(struct values){.items = &value, .count = 1}, response);
     buffer_free(&json);
@@ -101,7 +102,7 @@ static void push_lines(struct server *server, struct text key, struct text body,
     }
     struct values values = {.items = calloc(count, sizeof(struct text)), .counted = true};
     if (values.items == NULL)
-        answer_unavailable(response, STORE_NO_MEMORY);
+        response_out_of_memory(response);
     else if (collect_lines(body, &values, response) == 0)
         push_values(server, key, &values, response);
     free(values.items);
@@ -142,6 +143,7 @@ struct pending_get {
     struct store *store;
     bool meta;
     uint64_t sent_bytes;
+    bool no_memory; /* for the answer; the batch went back */
     struct waiting waiting;
     struct waiter waiter;
 };
@@ -179,10 +181,10 @@ static void answer_taken(struct server *server, enum store_result result, struct
     if (result == STORE_EMPTY || result == STORE_STOPPED) {
         answer_nothing(response);
     } else if (result != STORE_OK) {
-        answer_unavailable(response, result);
+        answer_unavailable(server, response, result);
     } else if (batch_body_fill(response, server->store, batch, meta) != 0) {
         store_batch_return(server->store, batch);
-        answer_unavailable(response, STORE_NO_MEMORY);
+        response_out_of_memory(response);
     }
     forbid_storing(response);
 }
@@ -196,6 +198,7 @@ static enum delivery deliver(void *context, struct batch *batch)
     struct response response = {.body = &body, .headers = &headers};
     enum delivery delivery = DELIVERY_TAKEN;
     if (batch_body_fill(&response, pending->store, batch, pending->meta) != 0) {
+        pending->no_memory = true;
         delivery = DELIVERY_GONE;
     } else {
         pending->sent_bytes = response.source.length;
@@ -226,9 +229,13 @@ static void answer_waited(const struct pending_get *pending, enum wait_outcome o
     case WAIT_GONE:
     case WAIT_INTERRUPTED:
         response->kind = RESPONSE_HANG_UP;
-        return;
+        if (!pending->no_memory)
+            return;
+        response->kind = RESPONSE_ANSWER;
+        response_out_of_memory(response);
+        break;
     case WAIT_NO_MEMORY:
-        answer_unavailable(response, STORE_NO_MEMORY);
+        response_out_of_memory(response);
         break;
     case WAIT_PENDING:
     case WAIT_TIMED_OUT:
@@ -266,7 +273,7 @@ static void wait_for_events(struct server *server, struct request *request, cons
 {
     struct pending_get pending = {.store = server->store, .meta = get->meta};
     if (store_waiter_init(&pending.waiter, get->limit, deliver, &pending) != 0) {
-        answer_unavailable(response, STORE_NO_MEMORY);
+        response_out_of_memory(response);
         return;
     }
     switch (waiting_begin(&pending.waiting, request, interrupt, &pending.waiter)) {
@@ -275,6 +282,11 @@ static void wait_for_events(struct server *server, struct request *request, cons
         break;
     case WAITING_NO_THREAD:
         response_error(response, 503, "too many requests are waiting");
+        forbid_storing(response);
+        break;
+    case WAITING_NO_MEMORY:
+        response_out_of_memory(response);
+        response->close = true;
         forbid_storing(response);
         break;
     case WAITING_HUNG_UP:

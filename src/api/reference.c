@@ -4,6 +4,7 @@
 #include "api/database.h"
 #include "api/json_body.h"
 #include "api/reference_users.h"
+#include "api/shortage.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/timestamp.h"
@@ -51,11 +52,6 @@ static int read_update(const struct request *request, struct update *update, str
     return good ? 0 : -1;
 }
 
-static void answer_full(struct response *response)
-{
-    response_error(response, 503, "the table does not fit into the memory for metrics");
-}
-
 static struct reference *make_table(struct server *server, const struct update *update,
                                     struct response *response)
 {
@@ -72,7 +68,7 @@ static struct reference *make_table(struct server *server, const struct update *
         response_error(response, 400, "%.*s", (int)reason.length, reason.bytes);
         break;
     case REFERENCE_USERS_FULL:
-        answer_full(response);
+        answer_metrics_full(server, "the table does not fit into the memory for metrics", response);
         break;
     }
     if (reference == NULL)
@@ -245,7 +241,7 @@ static void replace_table(struct server *server, const struct update *update, st
     if (prepared == METRICS_SET_STALE)
         response_error(response, 409, "Stale update: the table is of a later ts");
     if (prepared == METRICS_SET_FULL)
-        answer_full(response);
+        answer_metrics_full(server, "the table does not fit into the memory for metrics", response);
     if (prepared != METRICS_SET_OK)
         return;
     enum storage_result result = store_table(server, update);

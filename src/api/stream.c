@@ -198,7 +198,7 @@ static void open_stream(struct server *server, const struct request *request,
     struct stream *stream =
         stream_open(server->hub, user.text, channels->names, channels->count, streaming_token(request));
     if (stream == NULL) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return;
     }
     uint64_t newest_id = 0;
@@ -215,7 +215,7 @@ void api_stream(void *context, struct request *request, struct response *respons
 {
     struct channel_list *channels = malloc(sizeof *channels);
     if (channels == NULL)
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
     else if (read_channels(request, channels, response) == 0)
         open_stream(context, request, channels, response);
     free(channels);

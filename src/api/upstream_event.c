@@ -129,7 +129,7 @@ int upstream_event_post(struct upstream *upstream, struct text body, struct name
     append_body(&sent, body, id->text);
     if (sent.failed) {
         buffer_free(&sent);
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return -1;
     }
     struct text text = {.bytes = sent.bytes, .length = sent.length};

@@ -236,7 +236,7 @@ static int find_start(struct server *server, struct user_list *list, struct text
     list->next_in_table = table_count(list);
     buffer_append(&list->after, after.bytes, after.length);
     if (list->after.failed) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return -1;
     }
     return planned_user_is_known(server, after, request, response, 400, "the parameter afterId names no user")
@@ -250,7 +250,7 @@ void api_users(void *context, struct request *request, struct response *response
     struct name after;
     struct user_list *list = calloc(1, sizeof *list);
     if (list == NULL) {
-        answer_out_of_memory(response);
+        response_out_of_memory(response);
         return;
     }
     list->storage = server->storage;

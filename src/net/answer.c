@@ -1,11 +1,41 @@
 /* Answers: from a response to bytes in the socket. */
 #include "net/connection_internal.h"
 
-int answer_prepare(const struct http_server *server, const struct response *response, unsigned minor_version,
+#include <assert.h>
+
+static void complain(struct http_server *server)
+{
+    log_limited(
+        server->options.log, &server->memory_shortage, LOG_LEVEL_WARN,
+        "out of memory, requests are refused: raise --max-request-memory if that is used up (see /health), "
+        "else give "
+        "the machine or its cgroup more, or lower --max-memory, --max-metrics-memory or --max-connections");
+}
+
+void answer_without_memory(struct http_server *server, const struct connection *connection,
+                           bool nothing_changed)
+{
+#define OPEN_ERROR    "{\"error\":\"outcome unknown: the server is out of memory for the answer\"}"
+#define REFUSED_ERROR "{\"error\":\"the server is out of memory\"}"
+#define HEAD(length)                                                                                         \
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: " length          \
+    "\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
+    static const char open[] = HEAD("71") OPEN_ERROR;
+    static const char refused[] = HEAD("39") REFUSED_ERROR;
+    static_assert(sizeof OPEN_ERROR - 1 == 71 && sizeof REFUSED_ERROR - 1 == 39, "the lengths above");
+    struct outgoing outgoing = {.bytes = nothing_changed ? refused : open,
+                                .length = (nothing_changed ? sizeof refused : sizeof open) - 1};
+    complain(server);
+    outgoing_send(connection->descriptor, &outgoing);
+}
+
+int answer_prepare(struct http_server *server, const struct response *response, unsigned minor_version,
                    bool keep_alive, struct buffer *head, struct outgoing *outgoing)
 {
     uint64_t length = response->source.operations != NULL ? response->source.length : response->body->length;
     int64_t wall_s = clock_wall_coarse_s();
+    if (response->out_of_memory)
+        complain(server);
     buffer_clear(head);
     response_write_head(response, length, wall_s, minor_version, keep_alive, server->options.common_headers,
                         head);

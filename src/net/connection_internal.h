@@ -113,6 +113,7 @@ struct http_server {
     uint16_t port;
     atomic_bool stopping;
     struct budget request_memory;
+    struct log_limit memory_shortage, descriptor_shortage, turned_away;
     struct connection *slots;
     /* Guarded by slots_mutex. */
     pthread_mutex_t slots_mutex;
@@ -225,11 +226,16 @@ enum answer_progress answer_continue(struct http_server *server, struct connecti
 
 /* Fills `head` with everything of the response but its source, and `outgoing` to match. Returns 0, or -1
  * without memory. */
-int answer_prepare(const struct http_server *server, const struct response *response, unsigned minor_version,
+int answer_prepare(struct http_server *server, const struct response *response, unsigned minor_version,
                    bool keep_alive, struct buffer *head, struct outgoing *outgoing);
 
 /* May the response wait for its client, if that is slow? Large ones may not while others hold too much already. */
 bool answer_may_be_kept(struct http_server *server, const struct response *response);
+
+/* What a client is told when there was no memory for its answer: 503, with "outcome unknown" where the request may have
+ * changed something. The connection must end behind it. */
+void answer_without_memory(struct http_server *server, const struct connection *connection,
+                           bool nothing_changed);
 
 /* --- streaming.c --- */
 

@@ -63,11 +63,17 @@ static void write_answer(struct http_server *server, struct connection *connecti
     struct buffer head = BUFFER_EMPTY;
     struct outgoing outgoing = {.source = response->source};
     enum outgoing_result result = OUTGOING_FAILED;
-    if (answer_prepare(server, response, minor_version, keep_alive, &head, &outgoing) == 0)
+    bool prepared = answer_prepare(server, response, minor_version, keep_alive, &head, &outgoing) == 0;
+    if (prepared)
         result = answer_try(server, connection, &outgoing);
+    else
+        answer_without_memory(server, connection, response->refused);
     buffer_free(&head);
     if (result == OUTGOING_WHOLE && keep_alive) {
         go_on(server, connection);
+    } else if (!prepared) {
+        outgoing_abandon(&outgoing);
+        end(server, connection);
     } else if (result == OUTGOING_WHOLE) {
         end(server, connection);
     } else if (result == OUTGOING_FAILED) {

@@ -1,7 +1,7 @@
 /* The listener: a thread that accepts connections and puts them into the set.
  *
  * At the limit of connections a new one is told so and closed. When the system has no descriptor left, new
- * connections wait in the backlog until there is one again; that is said in the log once a shortage.
+ * connections wait in the backlog until there is one again. The log tells of both, but not of each connection.
  */
 #include "net/connection_internal.h"
 
@@ -95,12 +95,15 @@ int listener_open(struct http_server *server)
     return 0;
 }
 
-static void turn_away(int descriptor)
+static void turn_away(struct http_server *server, int descriptor)
 {
     static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
                                  "Content-Length: 32\r\nConnection: close\r\nRetry-After: 1\r\n\r\n"
                                  "{\"error\":\"too many connections\"}";
     char dropped[4096];
+    log_limited(server->options.log, &server->turned_away, LOG_LEVEL_WARN,
+                "new connections are turned away with 503: raise --max-connections connections=%u",
+                server->options.max_connections);
     send(descriptor, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(descriptor, SHUT_WR);
     /* What the client has sent already would turn the close into a reset. */
@@ -136,11 +139,12 @@ static void *listener_main(void *context)
         if (descriptor >= 0) {
             shortage = false;
             if (connection_open(server, descriptor) != 0)
-                turn_away(descriptor);
+                turn_away(server, descriptor);
         } else if (is_shortage(errno)) {
-            if (!shortage)
-                log_warn(server->options.log, "can't accept connections for now error=\"%s\"",
-                         strerror(errno));
+            log_limited(server->options.log, &server->descriptor_shortage, LOG_LEVEL_WARN,
+                        "new connections have to wait: raise the limit of open files (ulimit -n) or lower "
+                        "--max-connections error=\"%s\"",
+                        strerror(errno));
             shortage = true;
         }
     }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { SPARE_IDLE_SECONDS = 10 };
 
@@ -31,7 +32,7 @@ struct pool {
     STAILQ_HEAD(job_list, job) jobs;
     atomic_size_t job_count;
     atomic_bool stopping;
-    bool thread_shortage; /* said in the log */
+    struct log_limit thread_shortage, thread_limit;
 };
 
 static void *worker_main(void *context)
@@ -145,14 +146,9 @@ static int replace_locked(struct pool *pool)
     int result = start_thread(pool);
     int error = errno;
     pthread_mutex_lock(&pool->mutex);
-    bool first = result != 0 && !pool->thread_shortage;
-    pool->thread_shortage = result != 0;
     if (result != 0)
         uncount_thread_locked(pool);
-    if (first) {
-        errno = error;
-        log_warn(pool->options.log, "the system gives no more threads error=%d", error);
-    }
+    errno = error;
     return result;
 }
 
@@ -183,18 +179,38 @@ static void move_locked(struct pool *pool, enum block_reason reason, int by)
         pool->waiting += step;
 }
 
+/* Why nobody may block now. `error` 0: because of --max-threads. */
+static void complain(struct pool *pool, unsigned threads, int error)
+{
+    if (error == 0)
+        log_limited(pool->options.log, &pool->thread_limit, LOG_LEVEL_WARN,
+                    "requests that would wait are refused: raise --max-threads threads=%u", threads);
+    else
+        log_limited(
+            pool->options.log, &pool->thread_shortage, LOG_LEVEL_WARN,
+            "requests that would wait are refused, as the system gives no more threads: raise its limits "
+            "(ulimit -u, pids.max of the cgroup) or lower --max-threads threads=%u error=\"%s\"",
+            threads, strerrordesc_np(error));
+}
+
 int pool_block(struct pool *pool, enum block_reason reason)
 {
+    int error = 0;
     pthread_mutex_lock(&pool->mutex);
     bool entered = may_block_locked(pool, reason);
     if (entered) {
         move_locked(pool, reason, 1);
         if (pool->running < pool->options.ready && replace_locked(pool) != 0) {
+            error = errno;
             move_locked(pool, reason, -1);
             entered = false;
         }
     }
+    unsigned threads = pool->total;
     pthread_mutex_unlock(&pool->mutex);
+    /* Long work is done all the same. */
+    if (!entered && reason != BLOCK_COMPUTE)
+        complain(pool, threads, error);
     return entered ? 0 : -1;
 }
 

@@ -78,6 +78,7 @@ void response_error(struct response *response, unsigned status, const char *form
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     response_json(response, status);
+    response->refused = strncmp(message, "outcome unknown", strlen("outcome unknown")) != 0;
     if (response->source.operations != NULL)
         response->source.operations->close(response->source.state, false);
     response->source = (struct body_source){.operations = NULL};
@@ -91,6 +92,12 @@ void response_error(struct response *response, unsigned status, const char *form
         response_header(response, "WWW-Authenticate", TEXT("Bearer"));
     if (status == 503)
         buffer_printf(response->headers, "Retry-After: %d\r\n", HTTP_RETRY_AFTER_SECONDS);
+}
+
+void response_out_of_memory(struct response *response)
+{
+    response_error(response, 503, "the server is out of memory");
+    response->out_of_memory = true;
 }
 
 void response_header(struct response *response, const char *name, struct text value)

@@ -97,12 +97,16 @@ static enum step answer(struct worker *worker, struct connection *connection, st
     struct http_server *server = worker->server;
     struct outgoing outgoing = {.source = response->source};
     enum outgoing_result result = OUTGOING_FAILED;
-    if (answer_prepare(server, response, minor_version, keep_alive, &worker->head, &outgoing) == 0)
+    bool prepared =
+        answer_prepare(server, response, minor_version, keep_alive, &worker->head, &outgoing) == 0;
+    if (prepared)
         result = response->source.endless ? OUTGOING_IDLE : answer_try(server, connection, &outgoing);
+    else
+        answer_without_memory(server, connection, response->refused || response->safe);
     enum step step = STEP_ON;
     if (result == OUTGOING_FAILED) {
         outgoing_abandon(&outgoing);
-        step = leave(server, connection);
+        step = prepared ? leave(server, connection) : close_gently(server, connection);
     } else if (result == OUTGOING_IDLE) {
         stream_begin(worker, connection, &outgoing);
         step = STEP_LEAVE;
@@ -143,7 +147,10 @@ static enum step refuse(struct worker *worker, struct connection *connection, un
 {
     struct response response;
     response_init(worker, &response);
-    response_error(&response, status, "%s", reason);
+    if (reason == NULL)
+        response_out_of_memory(&response);
+    else
+        response_error(&response, status, "%s", reason);
     /* What was not understood has no method and no path. */
     log_access(worker->server, &(struct request){.method = 0}, &response, clock_monotonic_ns());
     return answer(worker, connection, &response, 1, false);
@@ -172,7 +179,7 @@ static void check_room(struct worker *worker, const struct request *request, str
         response->source.operations->close(response->source.state, false);
     response->source = (struct body_source){.operations = NULL};
     buffer_clear(response->headers);
-    response_error(response, 503, "no memory for this answer now; try again later (--max-request-memory)");
+    response_out_of_memory(response);
 }
 
 static enum step handle(struct worker *worker, struct connection *connection, struct request *request)
@@ -182,6 +189,7 @@ static enum step handle(struct worker *worker, struct connection *connection, st
     struct response response;
     response_init(worker, &response);
     response.without_body = request->method == METHOD_HEAD;
+    response.safe = (request->method & (METHOD_GET | METHOD_HEAD | METHOD_OPTIONS)) != 0;
     request->worker = worker;
     request->connection = connection;
     connection->request_deadline_at = 0;
@@ -208,12 +216,6 @@ static enum step handle(struct worker *worker, struct connection *connection, st
         break;
     }
     return STEP_LEAVE;
-}
-
-static enum step refuse_for_memory(struct worker *worker, struct connection *connection)
-{
-    return refuse(worker, connection, 503,
-                  "no memory for this request now; try again later (--max-request-memory)");
 }
 
 static int send_continue(struct connection *connection)
@@ -249,7 +251,12 @@ static enum step begin_body(struct worker *worker, struct connection *connection
     return STEP_ON;
 }
 
-enum received { RECEIVED_BYTES, RECEIVED_NONE, RECEIVED_END, RECEIVED_FULL };
+static enum step refuse_without_memory(struct worker *worker, struct connection *connection)
+{
+    return refuse(worker, connection, 503, NULL);
+}
+
+enum received { RECEIVED_BYTES, RECEIVED_NONE, RECEIVED_END, RECEIVED_NO_MEMORY };
 
 /* Reads once. */
 static enum received receive(struct connection *connection, struct message *message)
@@ -257,7 +264,7 @@ static enum received receive(struct connection *connection, struct message *mess
     size_t room;
     char *bytes = message_room(message, &room);
     if (bytes == NULL)
-        return RECEIVED_FULL;
+        return RECEIVED_NO_MEMORY;
     ssize_t length;
     do {
         length = recv(connection->descriptor, bytes, room, MSG_DONTWAIT);
@@ -291,7 +298,7 @@ static enum step park(struct worker *worker, struct connection *connection)
             return refuse(worker, connection, 408, "the request took too long to arrive");
     }
     if (connection_keep_message(worker, connection) != 0)
-        return refuse_for_memory(worker, connection);
+        return refuse_without_memory(worker, connection);
     return connection_release(connection, CONNECTION_PARKED, deadline_at) ? STEP_LEAVE : STEP_AGAIN;
 }
 
@@ -302,16 +309,19 @@ static enum step end_timed_out(struct worker *worker, struct connection *connect
     return refuse(worker, connection, 408, "the request took too long to arrive");
 }
 
-static enum step read_on(struct worker *worker, struct connection *connection)
+/* Reads what comes next, or lets go until something does. */
+static enum step read_more(struct worker *worker, struct connection *connection, struct message *message)
 {
-    switch (receive(connection, message_of(worker, connection))) {
+    if (connection->drained)
+        return park(worker, connection);
+    switch (receive(connection, message)) {
+    case RECEIVED_END:
+        return leave(worker->server, connection);
+    case RECEIVED_NO_MEMORY:
+        return refuse_without_memory(worker, connection);
     case RECEIVED_BYTES:
     case RECEIVED_NONE:
         break;
-    case RECEIVED_END:
-        return leave(worker->server, connection);
-    case RECEIVED_FULL:
-        return refuse_for_memory(worker, connection);
     }
     return STEP_ON;
 }
@@ -327,7 +337,7 @@ static enum step serve_requests(struct worker *worker, struct connection *connec
         struct message *message = message_of(worker, connection);
         switch (message_next(message, &request, &refusal)) {
         case MESSAGE_MORE:
-            step = connection->drained ? park(worker, connection) : read_on(worker, connection);
+            step = read_more(worker, connection, message);
             break;
         case MESSAGE_STARTED:
             step = begin_body(worker, connection, &request);
@@ -337,9 +347,9 @@ static enum step serve_requests(struct worker *worker, struct connection *connec
             break;
         case MESSAGE_REQUEST:
             step = handle(worker, connection, &request);
-            if (step == STEP_ON && ++requests == HTTP_REQUESTS_IN_A_ROW) {
-                if (connection_keep_message(worker, connection) != 0)
-                    return leave(worker->server, connection);
+            /* Without memory for its bytes the connection has to stay. */
+            if (step == STEP_ON && ++requests >= HTTP_REQUESTS_IN_A_ROW &&
+                connection_keep_message(worker, connection) == 0) {
                 connection_yield(worker->server, connection, CONNECTION_PARKED,
                                  clock_monotonic_ns() + worker->server->options.deadlines.idle_ns);
                 step = STEP_LEAVE;

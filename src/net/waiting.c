@@ -25,7 +25,7 @@ enum waiting_start waiting_begin(struct waiting *waiting, struct request *reques
     request->released = true;
     enum waiting_start result = WAITING_STARTED;
     if (connection_keep_message(worker, connection) != 0)
-        result = WAITING_HUNG_UP; /* what the client sent behind is lost, so it can't go on */
+        result = WAITING_NO_MEMORY;
     worker_free_scratch(worker);
     pthread_mutex_lock(&connection->mutex);
     if (connection->hung_up)
@@ -74,9 +74,12 @@ static enum waiting_result answer_owned(struct waiting *waiting, struct response
     struct buffer head = BUFFER_EMPTY;
     struct outgoing outgoing = {.source = response->source};
     enum outgoing_result sent = OUTGOING_FAILED;
-    if (!peer_is_gone(connection->descriptor) &&
-        answer_prepare(waiting->server, response, waiting->minor_version, keep_alive, &head, &outgoing) == 0)
+    if (peer_is_gone(connection->descriptor))
+        return WAITING_GONE;
+    if (answer_prepare(waiting->server, response, waiting->minor_version, keep_alive, &head, &outgoing) == 0)
         sent = answer_try(waiting->server, connection, &outgoing);
+    else
+        answer_without_memory(waiting->server, connection, true); /* nothing is consumed */
     buffer_free(&head);
     if (sent == OUTGOING_WHOLE)
         return WAITING_WRITTEN;

@@ -52,8 +52,9 @@ static void unfinished_bodies_are_bounded(void **state)
     }
     assert_in_range(count, 2, MOST - 1);
     const struct kit_response *refused = kit_receive(begun[count]);
-    kit_assert_error(refused, 503, "memory.*--max-request-memory");
+    kit_assert_error(refused, 503, "out of memory");
     kit_assert_header(refused, "Retry-After", "1");
+    assert_int_equal(kit_matching_lines(kit, kit_log(server), "warn .*--max-request-memory"), 1);
     kit_close(begun[count]);
     assert_true(kit_health(server, "requests.memory_bytes") <= LIMIT);
     /* Others go on, and so do those who were in time. */
