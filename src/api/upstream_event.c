@@ -115,6 +115,7 @@ static void answer_refused(const struct upstream_answer *answer, enum upstream_r
     case UPSTREAM_NO_MEMORY:
         answer_failed(response, 502, unavailable,
                       "outcome unknown: out of memory during the call of the upstream");
+        response->out_of_memory = true;
         break;
     case UPSTREAM_ANSWERED:
         break;

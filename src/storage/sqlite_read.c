@@ -129,6 +129,11 @@ static int visit_rows(sqlite3_stmt *statement, struct audience *audience)
     int result = SQLITE_ROW;
     while (audience->bytes_left > 0 && (result = sqlite3_step(statement)) == SQLITE_ROW) {
         struct storage_event event = event_of(statement);
+        /* Without memory for a text there is a row all the same. */
+        if (event.channel.bytes == NULL || event.event_type.bytes == NULL || event.payload.bytes == NULL) {
+            result = SQLITE_NOMEM;
+            break;
+        }
         bool more = audience->visit(audience->context, &event) && event.payload.length < audience->bytes_left;
         audience->bytes_left = more ? audience->bytes_left - event.payload.length : 0;
     }
@@ -205,9 +210,9 @@ enum storage_result sqlite_events(void *state, const struct storage_range *range
         sqlite3_stmt *statement =
             range->channel_count == 0 ? reader->events_of_all : reader->events_of_channel;
         bind_range(statement, range);
-        if (range->channel_count == 1)
-            sqlite_bind(statement, 4, range->channels[0]);
-        result = visit_rows(statement, &audience);
+        result = range->channel_count == 1 ? sqlite_bind(statement, 4, range->channels[0]) : SQLITE_OK;
+        if (result == SQLITE_OK)
+            result = visit_rows(statement, &audience);
     }
     return sqlite_give_back(sqlite, reader, result);
 }
@@ -235,8 +240,12 @@ enum storage_result sqlite_subscriptions(void *state, struct text user,
         return STORAGE_AWAY;
     int result = sqlite_bind(reader->subscriptions, 1, user);
     bool wanted = result == SQLITE_OK;
-    while (wanted && (result = sqlite3_step(reader->subscriptions)) == SQLITE_ROW)
-        wanted = visit(context, sqlite_text(reader->subscriptions, 0));
+    while (wanted && (result = sqlite3_step(reader->subscriptions)) == SQLITE_ROW) {
+        struct text channel = sqlite_text(reader->subscriptions, 0);
+        if (channel.bytes == NULL)
+            result = SQLITE_NOMEM;
+        wanted = result == SQLITE_ROW && visit(context, channel);
+    }
     sqlite3_reset(reader->subscriptions);
     return sqlite_give_back(sqlite, reader, result);
 }
@@ -273,7 +282,6 @@ enum storage_result sqlite_reference_piece(void *state, uint64_t generation, uin
     struct text content = {.bytes = NULL};
     if (result == SQLITE_ROW)
         content = sqlite_text(statement, 0);
-    /* Without memory for it there is a row, but no text. */
     if (content.bytes == NULL && result == SQLITE_ROW)
         result = SQLITE_NOMEM;
     *found = result == SQLITE_ROW;
