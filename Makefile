@@ -48,6 +48,13 @@ UNIT_TESTS := $(patsubst test/unit/%.c,$(OUT)/test/%,$(wildcard test/unit/test_*
 # They speak to the program over sockets, so those of another build will do: make test SANITIZE=thread BLACKBOX=build
 BLACKBOX ?= $(OUT)
 BLACKBOX_TESTS := $(patsubst test/blackbox/%.c,$(BLACKBOX)/test/%,$(wildcard test/blackbox/test_*.c))
+# Where allocations fail on purpose (test/faults/faults.h). A library goes before the usual program as it is. The sanitizers'
+# malloc lies in the program, so theirs is linked once more, from the same objects.
+ifeq ($(SANITIZE),)
+FAULTS := $(OUT)/faults/faults.so
+else
+FAULTS := $(OUT)/faults/event-syncer
+endif
 BENCHES := $(patsubst bench/%.c,$(OUT)/bench/%,$(filter-out bench/common.c,$(wildcard bench/*.c)))
 SOAK := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/soak/*.c))
 SOAK_SECONDS ?= 300
@@ -80,7 +87,7 @@ test: test-packages
 	@$(MAKE) --no-print-directory tests
 	@EVENT_SYNCER_BINARY=$(OUT)/event-syncer test/run $(UNIT_TESTS) $(BLACKBOX_TESTS)
 
-tests: all $(UNIT_TESTS) $(BLACKBOX_TESTS)
+tests: all $(UNIT_TESTS) $(BLACKBOX_TESTS) $(FAULTS)
 
 bench: build-packages
 	@$(MAKE) --no-print-directory all benches
@@ -116,6 +123,18 @@ endif
 $(OUT)/test/soak: $(SOAK) $(KIT)
 	@mkdir -p $(@D)
 	@$(LINK) $^ -lcmocka -lpq -lsqlite3 -o $@
+
+# Without builtins: calloc must not become a call of itself.
+$(OUT)/objects/test/faults/%.o: CFLAGS += -fPIC -fno-builtin
+$(OUT)/faults/faults.so: WHOLE_PROGRAM :=
+$(OUT)/faults/faults.so: $(OUT)/objects/test/faults/faults.o
+	@mkdir -p $(@D)
+	@$(LINK) -shared $^ -o $@
+
+$(OUT)/faults/event-syncer: $(OBJECTS) $(OUT)/objects/test/faults/faults.o
+	@mkdir -p $(@D)
+	@echo "link $@"
+	@$(LINK) $^ $(LIBRARIES) -o $@
 
 # This one measures a module from within.
 $(OUT)/bench/metrics: $(filter $(OUT)/objects/src/base/% $(OUT)/objects/src/metrics/%,$(MODULES))

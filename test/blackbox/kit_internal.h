@@ -41,6 +41,7 @@ struct kit_directory {
 
 struct kit {
     const char *binary;
+    const char *environment[4]; /* "NAME=value", for every process that is started; ended by NULL */
     char note[512];
     LIST_HEAD(, kit_server) servers;
     SLIST_HEAD(, kit_block) blocks;

@@ -37,10 +37,13 @@ static char **make_environment(struct kit *kit, const char *const *added)
         count++;
     while (added != NULL && added[added_count] != NULL)
         added_count++;
-    char **variables = kit_allocate(kit, (count + added_count + 1) * sizeof *variables);
+    size_t usual_count = sizeof kit->environment / sizeof *kit->environment;
+    char **variables = kit_allocate(kit, (count + added_count + usual_count + 1) * sizeof *variables);
     /* Ours first: getenv() takes the first of equal names. */
     for (size_t i = 0; i < added_count; i++)
         variables[used++] = kit_format(kit, "%s", added[i]);
+    for (size_t i = 0; i < usual_count && kit->environment[i] != NULL; i++)
+        variables[used++] = kit_format(kit, "%s", kit->environment[i]);
     for (size_t i = 0; i < count; i++)
         if (!is_foreign(environ[i]))
             variables[used++] = environ[i];
