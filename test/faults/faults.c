@@ -28,12 +28,17 @@ extern void *__libc_calloc(size_t count, size_t bytes);
 extern void *__libc_realloc(void *memory, size_t bytes);
 extern void *__libc_memalign(size_t alignment, size_t bytes);
 
+/* Whether the thread is in what it was made for. Before and after that a sanitizer keeps its books, and must not run short;
+ * nor may the thread's local storage be allocated when it is asked for. */
+static _Thread_local bool under_way __attribute__((tls_model("initial-exec")));
+
 /* NULL until the file is mapped, and always without one. Not a constant, but there is one for each process. */
 static struct faults *_Atomic switchboard;
 
 __attribute__((constructor)) static void attach(void)
 {
     const char *path = getenv(FAULTS_VARIABLE);
+    under_way = true;
     if (path == NULL)
         return;
     int descriptor = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDWR | O_CLOEXEC);
@@ -52,7 +57,7 @@ __attribute__((constructor)) static void attach(void)
 static bool allocation_fails(void)
 {
     struct faults *faults = atomic_load_explicit(&switchboard, memory_order_acquire);
-    if (faults == NULL)
+    if (faults == NULL || !under_way)
         return false;
     uint64_t number = atomic_fetch_add(&faults->allocations, 1) + 1;
     uint64_t first = atomic_load(&faults->first), every = atomic_load(&faults->every);
@@ -133,20 +138,52 @@ char *strdup(const char *text)
 
 /* --- threads --- */
 
-int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *context)
+struct start {
+    void *(*run)(void *);
+    void *context;
+};
+
+static void *run_thread(void *context)
+{
+    struct start start = *(struct start *)context;
+    free(context);
+    under_way = true;
+    void *result = start.run(start.context);
+    under_way = false;
+    return result;
+}
+
+static int create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *context)
 {
     int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (__interceptor_pthread_create != NULL)
+        return __interceptor_pthread_create(thread, attributes, run, context);
+    void *found = dlsym(RTLD_NEXT, "pthread_create");
+    memcpy(&next, &found, sizeof next);
+    return next(thread, attributes, run, context);
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *context)
+{
     struct faults *faults = atomic_load_explicit(&switchboard, memory_order_acquire);
     int error = faults == NULL ? 0 : atomic_load(&faults->thread_error);
     if (error != 0) {
         atomic_fetch_add(&faults->failed_threads, 1);
         return error;
     }
-    if (__interceptor_pthread_create != NULL)
-        return __interceptor_pthread_create(thread, attributes, run, context);
-    void *found = dlsym(RTLD_NEXT, "pthread_create");
-    memcpy(&next, &found, sizeof next);
-    return next(thread, attributes, run, context);
+    bool was_under_way = under_way;
+    under_way = false;
+    struct start *start = malloc(sizeof *start);
+    if (start == NULL)
+        abort();
+    *start = (struct start){.run = run, .context = context};
+    /* The C library's own allocations may fail. */
+    under_way = was_under_way && __interceptor_pthread_create == NULL;
+    error = create(thread, attributes, run_thread, start);
+    under_way = was_under_way;
+    if (error != 0)
+        free(start);
+    return error;
 }
 
 /* --- files --- */
