@@ -36,12 +36,13 @@ ifeq ($(CC)$(SANITIZE),gcc)
 WHOLE_PROGRAM := -flto=auto
 endif
 
-COMPILE = $(CC) -std=c17 -pthread $(CPPFLAGS) $(CFLAGS) $(WHOLE_PROGRAM) $(WARNINGS) $(SANITIZER) -MMD -MP
-LINK = $(CC) -pthread $(CFLAGS) $(WHOLE_PROGRAM) $(SANITIZER) $(LDFLAGS)
+COMPILE = $(CC) -std=c17 -pthread $(CPPFLAGS) $(CFLAGS) $(WARNINGS) $(SANITIZER) -MMD -MP
+LINK = $(CC) -pthread $(CFLAGS) $(SANITIZER) $(LDFLAGS)
 
 SOURCES := $(wildcard src/*.c src/*/*.c)
 OBJECTS := $(SOURCES:%.c=$(OUT)/objects/%.o)
-MODULES := $(filter-out $(OUT)/objects/src/main.o,$(OBJECTS))
+# Tests link of it what they use.
+MODULES := $(OUT)/modules.a
 SHARED_KIT := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/*.c))
 KIT := $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/blackbox/kit*.c)) $(SHARED_KIT)
 UNIT_TESTS := $(patsubst test/unit/%.c,$(OUT)/test/%,$(wildcard test/unit/test_*.c))
@@ -103,14 +104,20 @@ soak: test-packages
 
 $(OUT)/event-syncer: $(OBJECTS)
 	@echo "link $@"
-	@$(LINK) $^ $(LIBRARIES) -o $@
+	@$(LINK) $(WHOLE_PROGRAM) $^ $(LIBRARIES) -o $@
+
+$(MODULES): $(filter-out $(OUT)/objects/src/main.o,$(OBJECTS))
+	@rm -f $@
+	@gcc-ar rcs $@ $^
+
+$(OUT)/objects/src/%.o: COMPILE += $(WHOLE_PROGRAM)
 
 $(OUT)/objects/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "$(CC) $<"
 	@$(COMPILE) -c $< -o $@
 
-$(UNIT_TESTS): $(OUT)/test/%: $(OUT)/objects/test/unit/%.o $(MODULES) $(SHARED_KIT)
+$(UNIT_TESTS): $(OUT)/test/%: $(OUT)/objects/test/unit/%.o $(SHARED_KIT) $(MODULES)
 	@mkdir -p $(@D)
 	@$(LINK) $^ $(LIBRARIES) -lcmocka -o $@
 
@@ -126,7 +133,6 @@ $(OUT)/test/soak: $(SOAK) $(KIT)
 
 # Without builtins: calloc must not become a call of itself.
 $(OUT)/objects/test/faults/%.o: CFLAGS += -fPIC -fno-builtin
-$(OUT)/faults/faults.so: WHOLE_PROGRAM :=
 $(OUT)/faults/faults.so: $(OUT)/objects/test/faults/faults.o
 	@mkdir -p $(@D)
 	@$(LINK) -shared $^ -o $@
@@ -137,7 +143,7 @@ $(OUT)/faults/event-syncer: $(OBJECTS) $(OUT)/objects/test/faults/faults.o
 	@$(LINK) $^ $(LIBRARIES) -o $@
 
 # This one measures a module from within.
-$(OUT)/bench/metrics: $(filter $(OUT)/objects/src/base/% $(OUT)/objects/src/metrics/%,$(MODULES))
+$(OUT)/bench/metrics: $(filter $(OUT)/objects/src/base/% $(OUT)/objects/src/metrics/%,$(OBJECTS))
 
 $(BENCHES): $(OUT)/bench/%: $(OUT)/objects/bench/%.o $(OUT)/objects/bench/common.o
 	@mkdir -p $(@D)
@@ -154,11 +160,11 @@ fuzz: fuzz-packages
 
 fuzzers: $(FUZZ_TARGETS)
 
-$(OUT)/modules.a: $(MODULES) $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/fuzz/kit*.c))
+$(OUT)/kit.a: $(patsubst %.c,$(OUT)/objects/%.o,$(wildcard test/fuzz/kit*.c))
 	@rm -f $@
-	@$(AR) rcs $@ $^
+	@gcc-ar rcs $@ $^
 
-$(FUZZ_TARGETS): $(OUT)/%: $(OUT)/objects/test/fuzz/%.o $(OUT)/modules.a
+$(FUZZ_TARGETS): $(OUT)/%: $(OUT)/objects/test/fuzz/%.o $(OUT)/kit.a $(MODULES)
 	@$(LINK) -fsanitize=fuzzer $^ $(LIBRARIES) -o $@
 
 .SECONDARY:
