@@ -51,6 +51,8 @@ static bool names_this_machine(struct text host)
 static bool is_own_origin(const struct access_rules *access, struct text origin, struct text host)
 {
     struct text secure = origin;
+    if (host.length == 0) /* an origin names one */
+        return false;
     if (skip_prefix(&secure, TEXT("https://")))
         return text_equals_ignoring_case(secure, host);
     bool rebinding_possible = access->token.length == 0 && !access->insecure;

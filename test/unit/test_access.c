@@ -30,6 +30,7 @@ static bool is_among(const char *path, const char *const *paths, size_t count)
 /* What a request is answered with, 0 when it is admitted. `route` NULL: its path is none. */
 static unsigned status_of(const struct server *server, const struct route *route, const char *head)
 {
+    static const char challenge[] = "WWW-Authenticate: Bearer\r\n";
     struct request request;
     struct refusal refusal;
     struct buffer body = BUFFER_EMPTY, headers = BUFFER_EMPTY;
@@ -38,7 +39,7 @@ static unsigned status_of(const struct server *server, const struct route *route
     bool admitted = api_admit((void *)(uintptr_t)server, &request, route, &response);
     assert_true(admitted == (response.status == 0));
     if (response.status == 401)
-        assert_non_null(strstr(headers.bytes, "WWW-Authenticate: Bearer\r\n"));
+        assert_non_null(memmem(headers.bytes, headers.length, challenge, sizeof challenge - 1));
     buffer_free(&body);
     buffer_free(&headers);
     return response.status;
@@ -126,6 +127,24 @@ static void only_streams_take_it_in_the_query(void **state)
     }
 }
 
+/* An empty Host is no origin, whatever the Origin is. */
+static void nobody_is_no_origin(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {
+        "POST /push HTTP/1.1\r\nHost:\r\nOrigin: https://\r\n\r\n",
+        "POST /push HTTP/1.1\r\nHost:\r\nOrigin: http://\r\n\r\n",
+        "POST /push HTTP/1.0\r\nOrigin: https://\r\n\r\n",
+        "POST /push HTTP/1.0\r\nOrigin: http://\r\n\r\n",
+        "POST /push HTTP/1.0\r\nOrigin: http://127.0.0.1:3031\r\n\r\n",
+    };
+    const struct server alone = {.access = {.insecure = false}}, insecure = {.access = {.insecure = true}};
+    for (size_t i = 0; i < COUNT(heads); i++) {
+        assert_int_equal(status_of(&alone, &api_routes[0], heads[i]), 403);
+        assert_int_equal(status_of(&insecure, &api_routes[0], heads[i]), 403);
+    }
+}
+
 static void no_route_is_open_to_foreign_pages(void **state)
 {
     (void)state;
@@ -203,6 +222,7 @@ int main(void)
         cmocka_unit_test(only_streams_take_it_in_the_query),
         cmocka_unit_test(no_route_is_open_to_foreign_pages),
         cmocka_unit_test(rebound_names_are_refused),
+        cmocka_unit_test(nobody_is_no_origin),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
