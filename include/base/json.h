@@ -26,7 +26,9 @@ enum json_result {
     JSON_NO_MEMORY,
 };
 
-/* Where and why a text is not valid. Line and column count from 1, the column in bytes. */
+/* Where and why a text is not valid: at the first byte that can't belong to a valid text, or behind the last one. (Bytes that
+ * are no UTF-8 are told before all else. Of a word or string that may not stand there, and is not whole either, it is where it
+ * breaks off.) Line and column count from 1, the column in bytes. */
 struct json_error {
     size_t line;
     size_t column;
