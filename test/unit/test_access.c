@@ -215,6 +215,24 @@ static void rebound_names_are_refused(void **state)
     }
 }
 
+/* Those that decide who is let in, or how a body is read: which one of two counts is anybody's guess. */
+static void fields_that_decide_may_not_be_repeated(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"Authorization", "Origin", "Sec-Fetch-Site", "Content-Type",
+                                        "Content-Encoding"};
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char head[200];
+        struct request request;
+        struct refusal refusal;
+        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: h\r\n%s: one\r\nX: y\r\n%s: one\r\n\r\n",
+                 names[i], names[i]);
+        assert_int_equal(request_parse_head(&request, text_from(head), &refusal), -1);
+        assert_int_equal(refusal.status, 400);
+        assert_non_null(strstr(refusal.reason, names[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +241,7 @@ int main(void)
         cmocka_unit_test(no_route_is_open_to_foreign_pages),
         cmocka_unit_test(rebound_names_are_refused),
         cmocka_unit_test(nobody_is_no_origin),
+        cmocka_unit_test(fields_that_decide_may_not_be_repeated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

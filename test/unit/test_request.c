@@ -160,24 +160,6 @@ static void headers_may_be_empty_or_repeated(void **state)
     free(parsed.copy);
 }
 
-/* Those that decide who is let in, or how a body is read. */
-static void fields_that_decide_may_not_be_repeated(void **state)
-{
-    (void)state;
-    static const char *const names[] = {"Authorization", "Origin", "Sec-Fetch-Site", "Content-Type",
-                                        "Content-Encoding"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char head[200];
-        struct parsed parsed;
-        snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: h\r\n%s: one\r\nX: y\r\n%s: one\r\n\r\n",
-                 names[i], names[i]);
-        assert_int_equal(parse(&parsed, head, strlen(head)), -1);
-        assert_int_equal(parsed.refusal.status, 400);
-        assert_non_null(strstr(parsed.refusal.reason, names[i]));
-        free(parsed.copy);
-    }
-}
-
 static void methods_are_known_or_not_implemented(void **state)
 {
     (void)state;
@@ -498,7 +480,6 @@ int main(void)
         cmocka_unit_test(all_fields_are_filled),
         cmocka_unit_test(absent_fields_are_empty),
         cmocka_unit_test(headers_may_be_empty_or_repeated),
-        cmocka_unit_test(fields_that_decide_may_not_be_repeated),
         cmocka_unit_test(methods_are_known_or_not_implemented),
         cmocka_unit_test(targets_are_split),
         cmocka_unit_test(authority_has_no_query),

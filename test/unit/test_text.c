@@ -460,25 +460,9 @@ static void anything_else_is_no_seconds(void **state)
     assert_int_equal(text_parse_seconds((struct text){0}, INT64_MAX, &ns), -1);
 }
 
-static void texts_are_put_one_behind_the_other(void **state)
-{
-    (void)state;
-    char memory[6] = "######";
-    char *to = memory;
-    struct text first = text_put(&to, TEXT("a\0b")), none = text_put(&to, (struct text){0});
-    struct text last = text_put(&to, TEXT("c"));
-    assert_true(text_equals(first, TEXT("a\0b")) && text_equals(none, TEXT("")) &&
-                text_equals(last, TEXT("c")));
-    assert_ptr_equal(first.bytes, memory);
-    assert_ptr_equal(last.bytes, memory + 3);
-    assert_ptr_equal(to, memory + 4);
-    assert_memory_equal(memory, "a\0bc##", 6);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(texts_are_put_one_behind_the_other),
         cmocka_unit_test(from_takes_all_but_the_nul),
         cmocka_unit_test(equal_texts_have_the_same_bytes),
         cmocka_unit_test(case_is_ignored_for_ascii_letters_alone),

@@ -124,13 +124,27 @@ static void pieces_lie_in_the_text(void **state)
     assert_int_equal(trimmed.length, 2);
 }
 
+static void texts_are_put_one_behind_the_other(void **state)
+{
+    (void)state;
+    char memory[6] = "######";
+    char *to = memory;
+    struct text first = text_put(&to, TEXT("a\0b")), none = text_put(&to, (struct text){0});
+    struct text last = text_put(&to, TEXT("c"));
+    assert_true(text_equals(first, TEXT("a\0b")) && text_equals(none, TEXT("")) &&
+                text_equals(last, TEXT("c")));
+    assert_ptr_equal(first.bytes, memory);
+    assert_ptr_equal(last.bytes, memory + 3);
+    assert_ptr_equal(to, memory + 4);
+    assert_memory_equal(memory, "a\0bc##", 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_follows_a_text_does_not_matter),
-        cmocka_unit_test(cut_characters_are_refused),
-        cmocka_unit_test(a_bad_byte_is_found_at_any_place),
-        cmocka_unit_test(pieces_lie_in_the_text),
+        cmocka_unit_test(what_follows_a_text_does_not_matter), cmocka_unit_test(cut_characters_are_refused),
+        cmocka_unit_test(a_bad_byte_is_found_at_any_place),    cmocka_unit_test(pieces_lie_in_the_text),
+        cmocka_unit_test(texts_are_put_one_behind_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
