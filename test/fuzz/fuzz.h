@@ -52,4 +52,19 @@ uint8_t fuzz_take_byte(const uint8_t **data, size_t *size);
 bool model_json_is_valid(struct text text, size_t depth_limit);
 bool model_json_is_number(struct text text);
 
+/* --- kit_head.c: the head of a request as RFC 9112 says, written anew --- */
+
+struct model_head {
+    struct text target;
+    int minor_version;
+    unsigned hosts, codings, lengths; /* how often the field is there */
+    bool is_chunked;
+    bool has_good_length;
+    uint64_t content_length;
+};
+
+/* Whether a whole head, with its empty line, is one by sections 3, 5 and 6, of HTTP/1, with one meaning: at most one Host,
+ * Content-Length or Transfer-Encoding, whose only coding is chunked. */
+bool model_head_read(struct text text, struct model_head *head);
+
 #endif

@@ -21,6 +21,20 @@ static bool is_discarded(const struct request *request)
     return text_equals(request->path, TEXT("/d"));
 }
 
+/* A head that was taken can be read in one way only. */
+static void check_head(const struct message *message, const struct request *request)
+{
+    struct model_head head;
+    struct text text = {.bytes = message->bytes.bytes + message->start + message->skipped,
+                        .length = message->scanned};
+    FUZZ_REQUIRE(model_head_read(text, &head));
+    FUZZ_REQUIRE((int)request->minor_version == head.minor_version);
+    FUZZ_REQUIRE((request->framing == FRAMING_CHUNKED) == (head.codings > 0));
+    FUZZ_REQUIRE((request->framing == FRAMING_LENGTH) == (head.content_length > 0));
+    if (request->framing == FRAMING_LENGTH)
+        FUZZ_REQUIRE(request->content_length == head.content_length);
+}
+
 static void record_request(struct buffer *record, const struct request *request)
 {
     FUZZ_REQUIRE((request->method & (request->method - 1)) == 0 && request->method != 0);
@@ -55,6 +69,7 @@ static bool take(struct message *message, struct buffer *record)
             message_expect_body(message, BODY_LIMIT, is_discarded(&request));
             break;
         case MESSAGE_REQUEST:
+            check_head(message, &request);
             record_request(record, &request);
             message_done(message);
             break;
