@@ -24,7 +24,8 @@ int clock_gettime(clockid_t clock, struct timespec *time)
 
 _Noreturn void fuzz_fail(const char *file, int line, const char *condition)
 {
-    fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, condition);
+    /* Not on stderr, which a target may have turned elsewhere. */
+    dprintf(STDERR_FILENO, "%s:%d: does not hold: %s\n", file, line, condition);
     abort();
 }
 
