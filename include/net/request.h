@@ -3,10 +3,10 @@
  * The request points into the memory that the connection read into: it is valid until its handler returns, or
  * until waiting_begin (net/waiting.h), which gives that memory away. It belongs to the thread that serves it.
  *
- * http-parser splits the head. As Debian builds it, it is lenient where two parsers in a row could read two
- * different things, so request_parse_head first checks every byte against RFC 9112: lines end in CRLF, a
- * field name is a token with the colon right behind it, no folding, no control characters, at most one Host,
- * Content-Length and Transfer-Encoding, and never both of the latter.
+ * Lines and fields are read here, every byte of them by RFC 9112: lines end in CRLF, a field name is a token with the
+ * colon right behind it, no folding, no control characters, at most one Host, Content-Length and
+ * Transfer-Encoding, and never both of the latter. http-parser, which as Debian builds it is lenient where two
+ * parsers in a row could read two different things, splits the request line that has passed.
  */
 #ifndef NET_REQUEST_H
 #define NET_REQUEST_H
@@ -34,6 +34,7 @@ enum request_method {
 enum header {
     HEADER_ACCESS_CONTROL_REQUEST_METHOD,
     HEADER_AUTHORIZATION,
+    HEADER_CONNECTION,
     HEADER_CONTENT_ENCODING,
     HEADER_CONTENT_LENGTH,
     HEADER_CONTENT_TYPE,
@@ -82,6 +83,9 @@ int request_parse_head(struct request *request, struct text head, struct refusal
 bool request_is_token_byte(char c);
 
 bool request_has_header(const struct request *request, enum header header);
+
+/* Whether the client may wait for "100 Continue" before it sends its body. */
+bool request_expects_continue(const struct request *request);
 
 /* The name of a method, of which exactly one bit is set. */
 const char *request_method_name(enum request_method method);
