@@ -28,17 +28,14 @@ struct message {
     struct budget *budget; /* NULL: nothing is counted */
     size_t counted;        /* bytes taken from it */
     enum message_phase phase;
-    size_t start;        /* of the request in bytes */
-    size_t scanned;      /* from start: complete lines of the head so far */
-    size_t head_length;  /* from start, leading empty lines included */
-    size_t skipped;      /* leading empty lines */
-    size_t body_length;  /* of the body, decoded and kept, behind the head */
-    size_t raw;          /* from start: where bytes lie that no one has looked at */
-    uint64_t body_left;  /* FRAMING_LENGTH: bytes to come */
-    uint64_t body_limit; /* more: 413 */
-    bool discard;        /* the body is not kept, because the request will be refused */
-    uint64_t
-        body_decoded; /* FRAMING_CHUNKED: bytes of the body, kept or not; with a chunk's size below 2^61 */
+    size_t start;          /* of the request in bytes */
+    size_t scanned;        /* from start: complete lines of the head so far */
+    size_t head_length;    /* from start */
+    bool after_empty_line; /* one has come; who drops an idle message keeps this in mind */
+    size_t body_length;    /* of the body, decoded and kept, behind the head */
+    size_t raw;            /* from start: where bytes lie that no one has looked at */
+    uint64_t body_left;    /* FRAMING_LENGTH: bytes to come */
+    bool discard;          /* the body is not kept, because the request will be refused */
     enum framing framing;
     struct chunked chunked;
 };
@@ -57,13 +54,16 @@ enum message_result {
         .phase = MESSAGE_HEAD                                                                                \
     }
 
-/* Looks at what has arrived. After MESSAGE_STARTED the caller sets body_limit and discard with
- * message_expect_body and calls again. */
+/* Looks at what has arrived. After MESSAGE_STARTED the caller says with message_expect_body how
+ * much it may be and calls again. */
 enum message_result message_next(struct message *message, struct request *request, struct refusal *refusal);
 
 /* The body of the request that has just started may have at most `limit` bytes; it is dropped as it comes
  * when `discard`. */
 void message_expect_body(struct message *message, uint64_t limit, bool discard);
+
+/* Whether what has arrived of a request begins as a HEAD, whose answer, a refusal too, has no body. */
+bool message_is_head_request(const struct message *message);
 
 /* Forgets the request that MESSAGE_REQUEST gave; what follows it becomes the next. */
 void message_done(struct message *message);

@@ -101,6 +101,7 @@ int connection_open(struct http_server *server, int descriptor)
     connection->events = 0;
     connection->hung_up = false;
     connection->timed_out = false;
+    connection->after_empty_line = false;
     connection->descriptor = descriptor;
     connection->request_deadline_at = 0;
     connection->deadline_at = clock_monotonic_ns() + server->options.deadlines.idle_ns;

@@ -78,6 +78,7 @@ struct connection {
     enum connection_state before; /* the state from which it was claimed */
     bool was_hung_up;             /* `hung_up` and `timed_out` at that moment */
     bool was_timed_out;
+    bool after_empty_line;        /* before the next request, which has not begun; as in net/message.h */
     bool drained;                 /* nothing was left to read at the last look: more will make an event */
     int64_t request_deadline_at;  /* for the head or body under way; 0: none */
     struct message *message;      /* bytes of an unfinished request, or NULL */

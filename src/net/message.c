@@ -2,6 +2,7 @@
 
 #include "net/limits.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { SMALLEST_READ = 4096, LARGEST_READ = 256 * 1024 };
@@ -25,15 +26,31 @@ static size_t available(const struct message *message)
 /* One empty line before the request line is passed over (RFC 9112 section 2.2). */
 static bool is_leading_empty_line(const struct message *message, size_t length)
 {
-    return length == 2 && message->scanned == 0 && message->skipped == 0;
+    return length == 2 && message->scanned == 0 && !message->after_empty_line;
 }
 
-static int check_head_size(size_t first_line_length, size_t head_length, struct refusal *refusal)
+/* What is too long of a request line is its method, which then is none that anybody knows, or its target (RFC 9112
+ * section 3). */
+static int refuse_long_line(const char *line, struct refusal *refusal)
 {
+    size_t length = 0;
+    while (length < HTTP_REQUEST_LINE_BYTES && request_is_token_byte(line[length]))
+        length++;
+    if (length == HTTP_REQUEST_LINE_BYTES)
+        return refuse(refusal, 501, "unknown method");
+    return line[length] == ' ' ? refuse(refusal, 414, "request line longer than 8192 bytes")
+                               : refuse(refusal, 400, "malformed request line");
+}
+
+static int check_head_size(const char *line, size_t first_line_length, size_t head_length,
+                           struct refusal *refusal)
+{
+    static_assert(HTTP_REQUEST_LINE_BYTES == 8192 && HTTP_HEAD_BYTES == 16384,
+                  "the messages name the limits");
     if (first_line_length > HTTP_REQUEST_LINE_BYTES)
-        return refuse(refusal, 414, "request line too long");
+        return refuse_long_line(line, refusal);
     if (head_length > HTTP_HEAD_BYTES)
-        return refuse(refusal, 431, "request head too large");
+        return refuse(refusal, 431, "request head larger than 16384 bytes");
     return 0;
 }
 
@@ -41,27 +58,29 @@ static int check_head_size(size_t first_line_length, size_t head_length, struct 
  */
 static int find_head_end(struct message *message, struct refusal *refusal)
 {
-    size_t length = available(message);
-    while (message->skipped + message->scanned < length) {
-        size_t line_start = message->skipped + message->scanned;
+    while (message->scanned < available(message)) {
+        size_t length = available(message);
+        size_t line_start = message->scanned;
         const char *end = memchr(at(message, line_start), '\n', length - line_start);
         size_t line_length = end == NULL ? length - line_start : (size_t)(end - at(message, line_start)) + 1;
         size_t first_line_length = message->scanned == 0 ? line_length : 0;
-        if (check_head_size(first_line_length, message->scanned + line_length, refusal) != 0)
+        if (check_head_size(at(message, line_start), first_line_length, message->scanned + line_length,
+                            refusal) != 0)
             return -1;
         if (end == NULL)
             return 0;
         if (line_length < 2 || end[-1] != '\r')
             return refuse(refusal, 400, "a line of the head does not end in CRLF");
         if (is_leading_empty_line(message, line_length)) {
-            message->skipped = 2;
+            message->start += 2;
+            message->after_empty_line = true;
             continue;
         }
         if (line_length == 2 && message->scanned == 0)
             return refuse(refusal, 400, "empty lines instead of a request line");
         message->scanned += line_length;
         if (line_length == 2) {
-            message->head_length = message->skipped + message->scanned;
+            message->head_length = message->scanned;
             return 1;
         }
     }
@@ -70,7 +89,7 @@ static int find_head_end(struct message *message, struct refusal *refusal)
 
 static int parse_head(struct message *message, struct request *request, struct refusal *refusal)
 {
-    struct text head = {.bytes = at(message, message->skipped), .length = message->scanned};
+    struct text head = {.bytes = at(message, 0), .length = message->scanned};
     return request_parse_head(request, head, refusal);
 }
 
@@ -80,7 +99,6 @@ static void start_body(struct message *message, const struct request *request)
     message->body_left = request->content_length;
     message->chunked = CHUNKED_START;
     message->body_length = 0;
-    message->body_decoded = 0;
     message->raw = message->head_length;
     message->phase = request->framing == FRAMING_NONE ? MESSAGE_WHOLE : MESSAGE_BODY;
 }
@@ -108,6 +126,22 @@ static void read_plain_body(struct message *message)
         message->phase = MESSAGE_WHOLE;
 }
 
+static int refuse_chunks(const struct message *message, enum chunked_result result, struct refusal *refusal)
+{
+    enum chunked_state state = message->chunked.state;
+    if (result == CHUNKED_RESULT_LARGE)
+        return refuse(refusal, 413, "the body is larger than what is taken here");
+    if (result == CHUNKED_RESULT_EXTRA)
+        return refuse(refusal, 431, "chunk extensions and trailers of more than 8192 bytes");
+    if (state >= CHUNKED_LINE)
+        return refuse(refusal, 400, "malformed trailer behind the last chunk");
+    if (state >= CHUNKED_DATA)
+        return refuse(refusal, 400, "no line break where the data of a chunk must end by its size");
+    if (state == CHUNKED_SIZE || state == CHUNKED_SIZE_END)
+        return refuse(refusal, 400, "malformed chunk size: hexadecimal digits and CRLF");
+    return refuse(refusal, 400, "malformed chunk extension behind the size");
+}
+
 static int read_chunked_body(struct message *message, struct refusal *refusal)
 {
     size_t consumed;
@@ -119,16 +153,11 @@ static int read_chunked_body(struct message *message, struct refusal *refusal)
     message->raw += consumed;
     if (!message->discard)
         message->body_length += written;
-    /* Judged before what follows is, so that it does not matter how much has arrived at once. */
-    message->body_decoded += written;
-    uint64_t announced = message->chunked.state == CHUNKED_DATA ? message->chunked.left : 0;
-    if (message->body_decoded + announced > message->body_limit)
-        return refuse(refusal, 413, "body too large");
-    if (result == CHUNKED_RESULT_BAD)
-        return refuse(refusal, 400, "malformed chunk in the body");
     if (result == CHUNKED_RESULT_DONE)
         message->phase = MESSAGE_WHOLE;
-    return 0;
+    return result == CHUNKED_RESULT_MORE || result == CHUNKED_RESULT_DONE
+               ? 0
+               : refuse_chunks(message, result, refusal);
 }
 
 /* Closes the gap that decoding or discarding has left before the unread bytes. */
@@ -190,7 +219,7 @@ enum message_result message_next(struct message *message, struct request *reques
 
 void message_expect_body(struct message *message, uint64_t limit, bool discard)
 {
-    message->body_limit = limit;
+    message->chunked.room = limit;
     message->discard = discard;
 }
 
@@ -266,10 +295,13 @@ void message_received(struct message *message, size_t length)
 
 bool message_is_idle(const struct message *message)
 {
-    if (message->phase != MESSAGE_HEAD)
-        return false;
-    /* Some old clients send a line break behind a body. */
-    return available(message) == 0 || (available(message) == 2 && memcmp(at(message, 0), "\r\n", 2) == 0);
+    return message->phase == MESSAGE_HEAD && available(message) == 0;
+}
+
+bool message_is_head_request(const struct message *message)
+{
+    static const char method[] = "HEAD ";
+    return available(message) >= sizeof method - 1 && memcmp(at(message, 0), method, sizeof method - 1) == 0;
 }
 
 /* Gives `to` a copy of the bytes, in memory that is counted. */

@@ -33,6 +33,7 @@ static enum step leave(struct http_server *server, struct connection *connection
 int connection_keep_message(struct worker *worker, struct connection *connection)
 {
     int result = 0;
+    connection->after_empty_line = message_of(worker, connection)->after_empty_line;
     if (connection->message == NULL && !message_is_idle(&worker->message)) {
         connection->message = malloc(sizeof *connection->message);
         if (connection->message == NULL || message_move(&worker->message, connection->message) != 0) {
@@ -151,6 +152,7 @@ static enum step refuse(struct worker *worker, struct connection *connection, un
         response_out_of_memory(&response);
     else
         response_error(&response, status, "%s", reason);
+    response.without_body = message_is_head_request(message_of(worker, connection));
     /* What was not understood has no method and no path. */
     log_access(worker->server, &(struct request){.method = 0}, &response, clock_monotonic_ns());
     return answer(worker, connection, &response, 1, false);
@@ -234,8 +236,8 @@ static enum step begin_body(struct worker *worker, struct connection *connection
     struct http_server *server = worker->server;
     struct response response;
     response_init(worker, &response);
-    bool expects_continue = request->minor_version > 0 &&
-                            text_equals_ignoring_case(request->headers[HEADER_EXPECT], TEXT("100-continue"));
+    response.without_body = request->method == METHOD_HEAD;
+    bool expects_continue = request_expects_continue(request);
     router_check(server, request, &response);
     uint64_t limit = router_body_limit(server, request->route);
     bool refused = request->route == NULL;
@@ -290,6 +292,7 @@ static enum step park(struct worker *worker, struct connection *connection)
     if (message_is_idle(message)) {
         if (atomic_load(&server->stopping))
             return leave(server, connection);
+        connection->request_deadline_at = 0; /* what came was an empty line */
     } else {
         if (connection->request_deadline_at == 0)
             connection->request_deadline_at = now + server->options.deadlines.head_ns;
@@ -388,6 +391,7 @@ void connection_serve(struct worker *worker, struct connection *connection)
     enum step step;
     do {
         clear_scratch(worker);
+        worker->message.after_empty_line = connection->after_empty_line;
         step = STEP_ON;
         if (connection->before == CONNECTION_STREAMING) {
             stream_serve(worker->server, connection, worker);

@@ -70,6 +70,8 @@ static const struct row good[] = {
     {"extension", "5;name=value\r\nhello\r\n0;last\r\n\r\n", "hello"},
     {"extensions", "5;a;b=c;d=\"e;f\"\r\nhello\r\n0\r\n\r\n", "hello"},
     {"quoted extension", "5;a=\"b \\\" \xc3\xa4\t\"\r\nhello\r\n0\r\n\r\n", "hello"},
+    {"white space in extensions", "5 \t; a\t = b ;\tc = \"d\" ;e\r\nhello\r\n0\r\n\r\n", "hello"},
+    {"empty quotes", "5;a=\"\";b\r\nhello\r\n0\r\n\r\n", "hello"},
     {"space before the extension", "5 ;a=b\r\nhello\r\n0\t ;b\r\n\r\n", "hello"},
     {"trailer", "5\r\nhello\r\n0\r\nX-A: 1\r\n\r\n", "hello"},
     {"trailers", "5\r\nhello\r\n0\r\nX-A: 1\r\nX-B:\t\xc3\xa4 \r\nX-C:\r\n\r\n", "hello"},
@@ -134,6 +136,22 @@ static const struct bad_row bad[] = {
     {"NUL in an extension", NULS("5;a\0\r\nhello"), 3},
     {"control character in an extension", "5;a\x01\r\nhello", 0, 3},
     {"DEL in an extension", "5;a\x7f\r\nhello", 0, 3},
+    {"empty extension", "5;\r\nhello\r\n", 0, 2},
+    {"empty extension before another", "5;;a\r\nhello\r\n", 0, 2},
+    {"no name of an extension", "5;=b\r\nhello\r\n", 0, 2},
+    {"quoted name of an extension", "5;\"a\"\r\nhello\r\n", 0, 2},
+    {"byte above 127 in a name", "5;a\xc3\xa4\r\nhello\r\n", 0, 3},
+    {"no value of an extension", "5;a=\r\nhello\r\n", 0, 4},
+    {"two values of an extension", "5;a=b=c\r\nhello\r\n", 0, 5},
+    {"two words in an extension", "5;a b\r\nhello\r\n", 0, 4},
+    {"two words in a value", "5;a=b c\r\nhello\r\n", 0, 6},
+    {"space behind a name", "5;a \r\nhello\r\n", 0, 4},
+    {"space behind a value", "5;a=b \r\nhello\r\n", 0, 6},
+    {"space behind quotes", "5;a=\"b\" \r\nhello\r\n", 0, 8},
+    {"text behind quotes", "5;a=\"b\"c\r\nhello\r\n", 0, 7},
+    {"open quotes", "5;a=\"b\r\nhello\r\n", 0, 6},
+    {"escaped break", "5;a=\"b\\\r\n\"\r\nhello\r\n", 0, 7},
+    {"NUL in quotes", NULS("5;a=\"\0\"\r\nhello"), 5},
     {"data too long", "4\r\nhello\r\n0\r\n\r\n", 0, 7},
     {"data too short", "6\r\nhello\r\n0\r\n\r\n", 0, 9},
     {"LF behind the data", "5\r\nhello\n0\r\n\r\n", 0, 8},
@@ -281,8 +299,8 @@ static void sizes_that_overflow_are_refused(void **state)
     }
 }
 
-/* Feeds `start`, then `piece` again and again. Returns how many bytes were taken before it was BAD. */
-static size_t bytes_until_bad(const char *start, const char *piece)
+/* Feeds `start`, then `piece` again and again. Returns how many bytes were taken before there were too many. */
+static size_t bytes_until_extra(const char *start, const char *piece)
 {
     struct chunked chunked = CHUNKED_START;
     char data[256];
@@ -292,7 +310,7 @@ static size_t bytes_until_bad(const char *start, const char *piece)
         enum chunked_result result =
             chunked_decode(&chunked, piece, strlen(piece), &consumed, data, &written);
         total += consumed;
-        if (result == CHUNKED_RESULT_BAD)
+        if (result == CHUNKED_RESULT_EXTRA || result == CHUNKED_RESULT_BAD)
             return total;
         assert_int_equal(result, CHUNKED_RESULT_MORE);
     }
@@ -313,7 +331,7 @@ static void what_surrounds_the_data_is_limited(void **state)
         {"1;abcdefgh\r\nx\r\n", "1;abcdefgh\r\nx\r\n"},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        size_t total = bytes_until_bad(rows[i][0], rows[i][1]);
+        size_t total = bytes_until_extra(rows[i][0], rows[i][1]);
         if (total > 2 * HTTP_CHUNK_EXTRA_BYTES)
             fail_msg("row %zu: %zu bytes are taken", i, total);
     }
@@ -344,12 +362,12 @@ static void trailers_up_to_the_limit_are_taken(void **state)
         assert_int_equal(at, length);
         enum chunked_result next = result_of(body, length);
         /* Once too long, always too long. */
-        assert_true(next == result || (result == CHUNKED_RESULT_DONE && next == CHUNKED_RESULT_BAD));
+        assert_true(next == result || (result == CHUNKED_RESULT_DONE && next == CHUNKED_RESULT_EXTRA));
         result = next;
         if (result == CHUNKED_RESULT_DONE)
             longest = length;
     }
-    assert_int_equal(result, CHUNKED_RESULT_BAD);
+    assert_int_equal(result, CHUNKED_RESULT_EXTRA);
     assert_in_range(longest, HTTP_CHUNK_EXTRA_BYTES, HTTP_CHUNK_EXTRA_BYTES + 16);
 }
 
@@ -374,6 +392,35 @@ static void data_is_not_limited(void **state)
         }
         assert_int_equal(chunked_decode(&chunked, "0\r\n\r\n", 5, &consumed, data, &written),
                          CHUNKED_RESULT_DONE);
+    }
+}
+
+/* Room is for all chunks together, and is judged by what they announce. */
+static void chunks_without_room_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body;
+        uint64_t room;
+        size_t taken; /* 0: all */
+    } rows[] = {
+        {"5\r\nhello\r\n0\r\n\r\n", 5, 0},
+        {"5\r\nhello\r\n0\r\n\r\n", 4, 3},
+        {"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", 5, 0},
+        {"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", 4, 10},
+        {"2\r\nhe\r\n3;a=b\r\nno\nbreak", 4, 14},
+        {"fffffffffffffff\r\n", UINT64_MAX / 32, 17},
+        {"0\r\n\r\n", 0, 0},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct chunked chunked = CHUNKED_START;
+        char data[64];
+        size_t consumed, written, length = strlen(rows[i].body);
+        chunked.room = rows[i].room;
+        enum chunked_result result =
+            chunked_decode(&chunked, rows[i].body, length, &consumed, data, &written);
+        assert_int_equal(result, rows[i].taken == 0 ? CHUNKED_RESULT_DONE : CHUNKED_RESULT_LARGE);
+        assert_int_equal(consumed, rows[i].taken == 0 ? length : rows[i].taken);
     }
 }
 
@@ -407,6 +454,7 @@ int main(void)
         cmocka_unit_test(what_surrounds_the_data_is_limited),
         cmocka_unit_test(trailers_up_to_the_limit_are_taken),
         cmocka_unit_test(data_is_not_limited),
+        cmocka_unit_test(chunks_without_room_are_refused),
         cmocka_unit_test(extensions_are_limited_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
