@@ -109,7 +109,8 @@ static bool check_body(const struct http_server *server, const struct request *r
     return true;
 }
 
-void router_check(const struct http_server *server, struct request *request, struct response *response)
+static void find_or_refuse(const struct http_server *server, struct request *request,
+                           struct response *response)
 {
     bool known;
     const struct route *route = find_route(server, request, &known);
@@ -130,4 +131,13 @@ void router_check(const struct http_server *server, struct request *request, str
         if (route->takes_segment)
             request->segment = segment_behind(route, request->path);
     }
+}
+
+void router_check(const struct http_server *server, struct request *request, struct response *response)
+{
+    find_or_refuse(server, request, response);
+    /* A client that waits for "100 Continue" may send the body all the same or leave it out, so nobody can tell what
+     * comes next; also when the body has come along, so that the pieces in which it came make no difference. */
+    if (request->route == NULL && request->framing != FRAMING_NONE && request_expects_continue(request))
+        response->close = true;
 }
