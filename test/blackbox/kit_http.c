@@ -18,15 +18,14 @@ static bool is_among(struct kit *kit, int status, const char *statuses)
     return kit_matches(kit_format(kit, "%d", status), kit_format(kit, "^(%s)$", statuses));
 }
 
-static bool is_error_shape(const struct kit_response *response)
+bool kit_is_error_shape(const struct kit_response *response)
 {
     const char *type = kit_header(response, "Content-Type");
     return type != NULL && kit_matches(type, "^application/json(;.*)?$") &&
            kit_matches(response->body, "^\\{\"error\":\"([^\"\\]|\\\\.)+\"\\}$");
 }
 
-/* NULL when the connection ends now without another byte, else what happened instead. */
-static const char *why_not_closed(struct kit_connection *connection)
+const char *kit_why_not_closed(struct kit_connection *connection)
 {
     char byte;
     ssize_t count = kit_try_read(connection, &byte, 1);
@@ -38,8 +37,7 @@ static const char *why_not_closed(struct kit_connection *connection)
     return NULL;
 }
 
-/* NULL when the connection takes another request and answers it, else what happened instead. */
-static const char *why_not_open(struct kit_connection *connection)
+const char *kit_why_not_open(struct kit_connection *connection)
 {
     struct kit_response response;
     if (kit_try_send_request(connection, "GET", "/healthz", NULL, NULL, 0) != 0 ||
@@ -65,13 +63,13 @@ static const char *judge(struct kit_connection *connection, const struct kit_exc
     if (!is_among(kit, response.status, exchange->statuses))
         problem = kit_format(kit, "status %d instead of %s, body %.300s", response.status, exchange->statuses,
                              response.body);
-    else if (response.status >= 400 && !is_head && !is_error_shape(&response))
+    else if (response.status >= 400 && !is_head && !kit_is_error_shape(&response))
         problem = kit_format(kit, "not the shape of an error: %.300s\n%.300s", response.head, response.body);
     kit_response_clear(&response);
     if (problem == NULL && exchange->fate == KIT_CLOSED)
-        problem = why_not_closed(connection);
+        problem = kit_why_not_closed(connection);
     if (problem == NULL && exchange->fate == KIT_OPEN)
-        problem = why_not_open(connection);
+        problem = kit_why_not_open(connection);
     return problem;
 }
 
@@ -122,7 +120,7 @@ void kit_send_at_once(struct kit_connection *connection)
 
 void kit_let_read(struct kit_connection *witness)
 {
-    const char *problem = why_not_open(witness);
+    const char *problem = kit_why_not_open(witness);
     if (problem != NULL)
         kit_fail(witness->kit, "the witness: %s", problem);
 }

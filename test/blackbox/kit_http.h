@@ -30,6 +30,13 @@ bool kit_play(struct kit_server *server, const struct kit_exchange *exchange);
 /* All of a table; the test fails at its end, so that one run shows every bad row. */
 void kit_play_all(struct kit_server *server, const struct kit_exchange *exchanges, size_t count);
 
+/* What the tables are judged by. The body is {"error":"..."} and says so in its type. */
+bool kit_is_error_shape(const struct kit_response *response);
+/* NULL when the connection ends now without another byte, or takes another request and answers it; else what
+ * happened instead. */
+const char *kit_why_not_closed(struct kit_connection *connection);
+const char *kit_why_not_open(struct kit_connection *connection);
+
 /* The status is one of "400|501". */
 #define kit_assert_status_among(response, kit, statuses)                                                     \
     kit_assert_status_among_at(response, kit, statuses, __FILE__, __LINE__)
@@ -46,6 +53,8 @@ void kit_send_at_once(struct kit_connection *connection);
 /* A request and its answer over `witness`, another connection to the same server: what was sent before it
  * over other connections has arrived, and a server that reads what has arrived has read it by then. */
 void kit_let_read(struct kit_connection *witness);
+/* Something that has arrived at the server, a connection or bytes of one, is not taken yet. */
+bool kit_has_unread(struct kit_server *server);
 
 /* Starts `serve --listen 127.0.0.1:0` with a port file at any path, also where a file is already; does not
  * wait. */
