@@ -345,8 +345,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct text body = fuzz_copy(data, size);
     kit_server_reset();
     run(route, body, how);
-    store_check(kit_server()->store);
-    metrics_check(kit_server()->metrics);
+    kit_server_check();
     fuzz_free(body);
     return 0;
 }

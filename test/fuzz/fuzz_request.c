@@ -36,8 +36,7 @@ static void run(struct text input, bool whole, struct buffer *answers)
 {
     kit_server_reset();
     exchange(input, whole, answers);
-    store_check(kit_server()->store);
-    metrics_check(kit_server()->metrics);
+    kit_server_check();
 }
 
 /* Whether it tells of more than what the input says. */

@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/sockios.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -38,11 +40,6 @@ static struct {
     char database_url[PATH_BYTES];
     char journal_path[PATH_BYTES];
 } kit;
-
-struct server *kit_server(void)
-{
-    return &kit.server;
-}
 
 /* --- making it --- */
 
@@ -74,15 +71,20 @@ static void make_storage(void)
     FUZZ_REQUIRE(kit.server.journal != NULL);
 }
 
-static void make_memory(void)
+static void make_store(void)
 {
-    struct store_options store_options = {
+    struct store_options options = {
         .clock = clock_system, .ttl_ns = 3600 * CLOCK_NS_PER_SECOND, .max_memory_bytes = KIT_MAX_MEMORY};
-    struct metrics_options metrics_options = {
+    kit.server.store = store_create(&options);
+    FUZZ_REQUIRE(kit.server.store != NULL);
+}
+
+static void make_metrics(void)
+{
+    struct metrics_options options = {
         .clock = clock_system, .retention_s = KIT_RETENTION_SECONDS, .max_memory_bytes = METRICS_MEMORY};
-    kit.server.store = store_create(&store_options);
-    kit.server.metrics = metrics_create(&metrics_options);
-    FUZZ_REQUIRE(kit.server.store != NULL && kit.server.metrics != NULL);
+    kit.server.metrics = metrics_create(&options);
+    FUZZ_REQUIRE(kit.server.metrics != NULL);
 }
 
 static void make_http(void)
@@ -124,7 +126,8 @@ void kit_server_start(void)
     kit.server.started_at = clock_monotonic_ns();
     api_common_headers(&kit.server.access, &kit.common_headers);
     later_init(&kit.server.later, &kit.server.http);
-    make_memory();
+    make_store();
+    make_metrics();
     make_storage();
     make_http();
     make_hub();
@@ -180,13 +183,30 @@ static void empty_database(void)
     make_hub();
 }
 
+/* They take more time to look through and to make than all the rest. */
+static bool metrics_are_used(void)
+{
+    struct metrics_counts counts = metrics_counts(kit.server.metrics);
+    return counts.generation > 0 || counts.events > 0 || counts.users > 0 || counts.types > 0;
+}
+
+void kit_server_check(void)
+{
+    check_log();
+    store_check(kit.server.store);
+    if (metrics_are_used())
+        metrics_check(kit.server.metrics);
+}
+
 void kit_server_reset(void)
 {
     FUZZ_REQUIRE(http_server_connections(kit.server.http).open == 0);
-    check_log();
     store_free(kit.server.store);
-    metrics_free(kit.server.metrics);
-    make_memory();
+    make_store();
+    if (metrics_are_used()) {
+        metrics_free(kit.server.metrics);
+        make_metrics();
+    }
     if (database_has_changed())
         empty_database();
     if (kit_server_journal_bytes() > JOURNAL_MOST_BYTES)
@@ -216,18 +236,32 @@ static bool work(int wait_ms)
     return count > 0 || had_jobs;
 }
 
-/* Whether some thread still has something to do for a connection. */
-static bool is_busy(void)
+/* Whether some connection is in one of the states. */
+static bool is_any(unsigned states)
 {
-    bool busy = false;
+    bool any = false;
     for (unsigned i = 0; i < kit.server.http->used_slot_count; i++) {
         struct connection *connection = &kit.server.http->slots[i];
         pthread_mutex_lock(&connection->mutex);
-        busy = busy || connection->state == CONNECTION_SERVED || connection->state == CONNECTION_ANSWERED ||
-               connection->state == CONNECTION_DEFERRED || connection->state == CONNECTION_WRITING;
+        any = any || (states & 1U << connection->state) != 0;
         pthread_mutex_unlock(&connection->mutex);
     }
-    return busy;
+    return any;
+}
+
+/* Whether some thread still has something to do for a connection. */
+static bool is_busy(void)
+{
+    return is_any(1U << CONNECTION_SERVED | 1U << CONNECTION_ANSWERED | 1U << CONNECTION_DEFERRED |
+                  1U << CONNECTION_WRITING);
+}
+
+/* A connection that waits for bytes has read all that there are. */
+static void check_parked(void)
+{
+    int unread = 0;
+    if (is_any(1U << CONNECTION_PARKED))
+        FUZZ_REQUIRE(ioctl(kit.client, SIOCOUTQ, &unread) == 0 && unread == 0);
 }
 
 /* Reads what is there. Returns whether there was anything. */
@@ -255,6 +289,7 @@ static void settle(int client, struct buffer *answers)
         if (!worked && !received && !quiet)
             FUZZ_REQUIRE(work(STUCK_MS));
     }
+    check_parked();
 }
 
 void kit_server_connect(void)

@@ -22,8 +22,8 @@ void kit_server_start(void);
 /* Empties it. No connection is open. */
 void kit_server_reset(void);
 
-/* The server itself, with nothing under way. */
-struct server *kit_server(void);
+/* Requires that its invariants hold, after an input. */
+void kit_server_check(void);
 
 /* The token that requests need from now on; empty: none. */
 void kit_server_set_token(struct text token);
