@@ -189,6 +189,11 @@ static int64_t resident_kb(struct kit_server *server)
     return line == NULL ? 0 : strtoll(line + strlen("\nVmRSS:"), NULL, 10);
 }
 
+void kit_free_at_once(void)
+{
+    setenv("ASAN_OPTIONS", "quarantine_size_mb=4:thread_local_quarantine_size_kb=64", 0);
+}
+
 struct kit_usage kit_usage(struct kit_server *server)
 {
     const struct kit_response *health = kit_request(server, "GET", "/health", NULL, NULL, 0);

@@ -42,6 +42,8 @@ struct kit_usage {
     int64_t connections;
 };
 struct kit_usage kit_usage(struct kit_server *server);
+/* Servers that are started from now on give back what they free: a sanitizer's quarantine is not theirs. Before any thread. */
+void kit_free_at_once(void);
 /* Waits until the server uses what it used before, and resident memory not more than `margin_kb` (times TEST_TIME_SCALE, as
  * sanitizers keep what is freed) above that. Fails the test after `milliseconds`. */
 #define kit_wait_until_usage(server, before, margin_kb, milliseconds)                                        \

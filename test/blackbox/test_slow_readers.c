@@ -7,11 +7,11 @@
 #include "kit_slow.h"
 
 enum {
-    READERS = 80,
+    READERS = 40,
     EVENTS = 12, /* of a megabyte: what no pair of socket buffers swallows */
     EVENT_BYTES = 1000000,
     PAYLOAD_BYTES = 200000, /* of a published event */
-    PAYLOADS = 60,
+    PAYLOADS = 40,
     USERS = 60000,
     USER_BYTES = 200,
     SMALL_BUFFER = 4096,
@@ -183,6 +183,7 @@ static void readers_of_replays_are_cut(void **state)
 
 int main(void)
 {
+    kit_free_at_once();
     const struct CMUnitTest tests[] = {
         kit_test(readers_of_batches_are_cut),
         kit_test(readers_that_have_waited_are_cut),

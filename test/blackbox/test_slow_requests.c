@@ -98,6 +98,7 @@ static void timeouts_are_checked(void **state)
 
 int main(void)
 {
+    kit_free_at_once();
     const struct CMUnitTest tests[] = {
         kit_test(heads_that_trickle_are_cut),
         kit_test(bodies_that_trickle_are_cut),

@@ -113,6 +113,7 @@ static void what_they_were_given_goes_to_others(void **state)
 
 int main(void)
 {
+    kit_free_at_once();
     const struct CMUnitTest tests[] = {
         kit_test_sqlite(whatever_they_did_they_are_noticed),
         kit_test(what_they_were_given_goes_to_others),
