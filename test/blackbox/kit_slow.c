@@ -15,7 +15,6 @@
 #define PROBES            40
 #define PROBE_KEY         "ordinary"
 #define MOST_MEDIAN_MS    50
-#define BYTES_OF_A_MEMBER 200
 
 /* ---- crowds ---- */
 

@@ -154,9 +154,11 @@ static void what_slow_readers_hold_is_bounded(void **state)
     kit_publish(server, "quiet", "small", "1");
     struct kit_usage before = calm_usage(server);
     struct kit_crowd *crowd = kit_gather(server, FEW, SMALL_BUFFER, HISTORY);
-    int good = count_beginnings(crowd);
-    assert_in_range(good, 1, 5); /* several at the same moment may find room */
-    assert_true(kit_usage(server).resident_kb - before.resident_kb < 32 * 1024 * kit_time_scale());
+    assert_true(count_beginnings(crowd) > 0);
+    struct kit_usage meanwhile = before;
+    meanwhile.connections += FEW;
+    meanwhile.descriptors += FEW;
+    kit_wait_until_usage(server, &meanwhile, MARGIN_KB, BACK_MS);
     const struct kit_response *refused = kit_get_path(server, "/api/events/history?channel=news");
     kit_assert_error(refused, 503, "slow clients");
     assert_non_null(kit_header(refused, "Retry-After"));

@@ -91,8 +91,11 @@ void soak_stream(struct actor *actor)
     int64_t deadline_at_ms = kit_deadline_at_ms(SOAK_DEADLINE_MS);
     if (kit_sse_try_open(&stream, actor->connection, target, actor->last_id == 0 ? NULL : header,
                          deadline_at_ms) != 0) {
-        soak_fail(actor->soak, "a stream: %s, status %d: %s", strerror(errno), stream.status,
-                  stream.problem == NULL ? "" : stream.problem);
+        if (stream.status == 503)
+            atomic_fetch_add(&actor->soak->refused, 1);
+        else
+            soak_fail(actor->soak, "a stream: %s, status %d: %s", strerror(errno), stream.status,
+                      stream.problem == NULL ? "" : stream.problem);
         return;
     }
     int wanted = 1 + soak_draw(actor, 100);
@@ -114,7 +117,7 @@ void soak_history(struct actor *actor)
     char target[100];
     snprintf(target, sizeof target, "/api/events/history?channel=news%d&afterId=%d&limit=%d",
              soak_draw(actor, CHANNELS), soak_draw(actor, 5000), 1 + soak_draw(actor, 1000));
-    soak_ask(actor, "GET", target, NULL, NULL, "200");
+    soak_ask(actor, "GET", target, NULL, NULL, "200|503");
 }
 
 void soak_subscribe(struct actor *actor)
@@ -127,7 +130,7 @@ void soak_subscribe(struct actor *actor)
     else
         soak_ask(actor, "POST", "/api/events/channels/unsubscribe", NULL, body, "200|503");
     snprintf(target, sizeof target, "/api/events/channels/list?userId=%d", user);
-    soak_ask(actor, "GET", target, NULL, NULL, "200");
+    soak_ask(actor, "GET", target, NULL, NULL, "200|503");
 }
 
 /* ---- metrics ---- */
@@ -197,15 +200,15 @@ void soak_list(struct actor *actor)
     char target[80];
     switch (soak_draw(actor, 4)) {
     case 0:
-        soak_ask(actor, "GET", "/getUsers", NULL, NULL, "200");
+        soak_ask(actor, "GET", "/getUsers", NULL, NULL, "200|503");
         break;
     case 1:
-        soak_ask(actor, "GET", "/getEvents", NULL, NULL, "200");
+        soak_ask(actor, "GET", "/getEvents", NULL, NULL, "200|503");
         break;
     default:
         snprintf(target, sizeof target, "/getEventsByUserId/u%d?limit=%d", soak_draw(actor, LISTED_USERS),
                  PAGE);
-        soak_ask(actor, "GET", target, NULL, NULL, "200|404");
+        soak_ask(actor, "GET", target, NULL, NULL, "200|404|503");
         break;
     }
 }
@@ -218,7 +221,7 @@ void soak_live_event(struct actor *actor)
              soak_draw(actor, 1000), soak_draw(actor, 100));
     soak_ask(actor, "POST", "/liveEvent", NULL, body, "200|503");
     snprintf(body, sizeof body, "/userEvents/u%d", soak_draw(actor, LISTED_USERS));
-    soak_ask(actor, "GET", body, NULL, NULL, "404");
+    soak_ask(actor, "GET", body, NULL, NULL, "404|503");
     atomic_fetch_add(&actor->soak->channels->live, 1);
 }
 
