@@ -12,9 +12,9 @@
 
 #include "kit_internal.h"
 
-#define PROBES            40
-#define PROBE_KEY         "ordinary"
-#define MOST_MEDIAN_MS    50
+#define PROBES         40
+#define PROBE_KEY      "ordinary"
+#define MOST_MEDIAN_MS 50
 
 /* ---- crowds ---- */
 

@@ -23,7 +23,7 @@ struct soak {
     int64_t ends_at_ms;
     int seconds;
     atomic_bool failed;
-    atomic_llong refused; /* with 503, where a busy disk or machine may lead to that */
+    atomic_llong refused;  /* with 503, where a busy disk or machine may lead to that */
     pthread_mutex_t mutex; /* guards `problem` */
     char problem[500];
     struct soak_queue *queue;
