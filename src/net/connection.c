@@ -63,8 +63,8 @@ static struct connection *take_slot(struct http_server *server)
         pthread_mutex_init(&connection->mutex, NULL);
         connection->descriptor = -1;
     }
-    if (connection != NULL)
-        server->open_count++;
+    if (connection != NULL && ++server->open_count > server->peak_count)
+        server->peak_count = server->open_count;
     pthread_mutex_unlock(&server->slots_mutex);
     return connection;
 }

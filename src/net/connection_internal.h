@@ -121,12 +121,12 @@ struct http_server {
     pthread_cond_t all_closed;
     struct connection *free_slots;
     unsigned open_count;
+    unsigned peak_count;      /* of open ones, since memory was given back to the system */
     unsigned used_slot_count; /* slots from here on were never used */
     pthread_t listener;
     int accept_stop_descriptor;
     bool listener_runs;
     struct periodic *timekeeper;
-    unsigned peak_count; /* of open connections since memory was given back; the timekeeper's */
 };
 
 /* --- connection.c --- */

@@ -68,13 +68,14 @@ static void look(void *context, struct connection *connection)
 /* Gives memory back to the system once most of a crowd has left. */
 static void trim(struct http_server *server)
 {
-    unsigned open = http_server_connections(server).open;
-    if (open > server->peak_count)
+    pthread_mutex_lock(&server->slots_mutex);
+    unsigned open = server->open_count;
+    bool most_left = server->peak_count - open >= TRIM_AFTER_CONNECTIONS && open <= server->peak_count / 2;
+    if (most_left)
         server->peak_count = open;
-    if (server->peak_count - open < TRIM_AFTER_CONNECTIONS || open > server->peak_count / 2)
-        return;
-    malloc_trim(0);
-    server->peak_count = open;
+    pthread_mutex_unlock(&server->slots_mutex);
+    if (most_left)
+        malloc_trim(0);
 }
 
 int64_t timekeeper_round(void *context, struct periodic *thread)

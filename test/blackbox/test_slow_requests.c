@@ -2,6 +2,7 @@
  * served meanwhile, and everything that they held comes back. */
 #include <string.h>
 
+#include "kit_drive.h"
 #include "kit_slow.h"
 
 enum {
@@ -83,6 +84,23 @@ static void who_leaves_half_way_leaves_nothing_behind(void **state)
     kit_assert_served(server);
 }
 
+/* A head of almost 16 KiB each, in small pieces of memory. */
+static void a_crowd_gives_its_memory_back(void **state)
+{
+    enum { LARGE_CROWD = 3000, SPARE = 200, LEFT_KB = 5 * 1024 };
+    struct kit *kit = *state;
+    kit_raise_file_limit(kit, LARGE_CROWD + SPARE);
+    struct kit_server *server = kit_serve(kit, "--send-timeout", "1");
+    struct kit_usage before = calm_usage(server);
+    const char *head = kit_format(kit, "%sA: %s\r\nB: %s", "GET /healthz HTTP/1.1\r\nHost: h\r\n",
+                                  kit_repeat(kit, "x", 8000), kit_repeat(kit, "y", 7000));
+    struct kit_crowd *crowd = kit_gather(server, LARGE_CROWD, 0, head);
+    kit_wait_until_health(server, "connections.open", LARGE_CROWD + 1);
+    assert_true(kit_usage(server).resident_kb > before.resident_kb + 8 * LEFT_KB);
+    kit_leave(crowd, KIT_LEAVE_FIN);
+    kit_wait_until_usage(server, &before, LEFT_KB, BACK_MS);
+}
+
 static void timeouts_are_checked(void **state)
 {
     static const struct {
@@ -104,6 +122,7 @@ int main(void)
         kit_test(bodies_that_trickle_are_cut),
         kit_test(connections_without_a_request_are_closed),
         kit_test(who_leaves_half_way_leaves_nothing_behind),
+        kit_test(a_crowd_gives_its_memory_back),
         kit_test(timeouts_are_checked),
     };
     return kit_run_tests(tests);
