@@ -84,21 +84,24 @@ static void who_leaves_half_way_leaves_nothing_behind(void **state)
     kit_assert_served(server);
 }
 
-/* A head of almost 16 KiB each, in small pieces of memory. */
+/* A head of almost 16 KiB each, in small pieces of memory. A sanitizer's malloc gives nothing back: then only what all of them
+ * together take is judged, for a smaller crowd. */
 static void a_crowd_gives_its_memory_back(void **state)
 {
-    enum { LARGE_CROWD = 3000, SPARE = 200, LEFT_KB = 5 * 1024 };
+    enum { LARGE_CROWD = 3000, SPARE = 200, LEFT_KB = 5 * 1024, SANITIZED_KB = 12 * 1024 };
     struct kit *kit = *state;
-    kit_raise_file_limit(kit, LARGE_CROWD + SPARE);
+    bool sanitized = kit_time_scale() > 1;
+    size_t count = (size_t)(LARGE_CROWD / kit_time_scale());
+    kit_raise_file_limit(kit, count + SPARE);
     struct kit_server *server = kit_serve(kit, "--send-timeout", "1");
     struct kit_usage before = calm_usage(server);
     const char *head = kit_format(kit, "%sA: %s\r\nB: %s", "GET /healthz HTTP/1.1\r\nHost: h\r\n",
                                   kit_repeat(kit, "x", 8000), kit_repeat(kit, "y", 7000));
-    struct kit_crowd *crowd = kit_gather(server, LARGE_CROWD, 0, head);
-    kit_wait_until_health(server, "connections.open", LARGE_CROWD + 1);
-    assert_true(kit_usage(server).resident_kb > before.resident_kb + 8 * LEFT_KB);
+    struct kit_crowd *crowd = kit_gather(server, count, 0, head);
+    kit_wait_until_health(server, "connections.open", (int64_t)count + 1);
+    assert_true(sanitized || kit_usage(server).resident_kb > before.resident_kb + 8 * LEFT_KB);
     kit_leave(crowd, KIT_LEAVE_FIN);
-    kit_wait_until_usage(server, &before, LEFT_KB, BACK_MS);
+    kit_wait_until_usage(server, &before, sanitized ? SANITIZED_KB : LEFT_KB, BACK_MS);
 }
 
 static void timeouts_are_checked(void **state)
