@@ -92,6 +92,9 @@ void kit_stop(struct kit_server *server);
 /* SIGKILL to its process group, reaped. */
 void kit_kill(struct kit_server *server);
 
+/* Starts the binary with exactly these arguments, ended by NULL, and does not wait. */
+struct kit_server *kit_launch(struct kit *kit, const char *const *arguments);
+
 struct kit_run {
     int exit_status; /* or 128 + the signal that killed it */
     const char *output, *errors;

@@ -221,6 +221,11 @@ bool kit_server_finish(struct kit_server *server)
     return false;
 }
 
+struct kit_server *kit_launch(struct kit *kit, const char *const *arguments)
+{
+    return spawn(kit, make_arguments(kit, arguments, NULL), NULL);
+}
+
 const struct kit_run *kit_run(struct kit *kit, const char *const *arguments, const char *const *environment)
 {
     struct kit_server *process = spawn(kit, make_arguments(kit, arguments, NULL), environment);

@@ -60,8 +60,8 @@ static void a_journal_that_takes_nothing(void **state)
         {FAULTS_WRITE, ENOSPC, "No space left on device"},
         {FAULTS_SYNC, EIO, "Input/output error"},
     };
+    struct faults *faults = kit_faults(*state);
     for (size_t way = 0; way < KIT_COUNT(ways); way++) {
-        struct faults *faults = kit_faults(*state);
         const char *journal = kit_new_journal(*state);
         struct kit_server *server = kit_serve_live(*state, journal);
         kit_note(*state, "%s", ways[way].reason);
