@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char full[] = "the memory for metrics is full";
+
 enum {
     /* No 16 MiB hold more whole events; smaller ones would get an answer many times the size of the body. */
     MOST_EVENTS = 256 * 1024,
@@ -234,8 +236,10 @@ static void ingest_body(struct server *server, const struct request *request, st
     buffer_append_text(response->body, "{\"results\":[");
     take_events(ingest, request);
     buffer_append_text(response->body, "]}");
+    if (ingest->full > 0)
+        note_metrics_full(server, full);
     if (ingest->accepted == 0 && ingest->full > 0)
-        answer_metrics_full(server, "the memory for metrics is full", response);
+        response_error(response, 503, "%s", full);
     buffer_free(&ingest->strings);
     buffer_free(&ingest->message);
     free(ingest);

@@ -8,9 +8,14 @@ void answer_events_full(struct server *server, struct response *response)
     response_error(response, 503, "the memory for events is full");
 }
 
-void answer_metrics_full(struct server *server, const char *message, struct response *response)
+void note_metrics_full(struct server *server, const char *message)
 {
     log_limited(&server->log, &server->metrics_full, LOG_LEVEL_WARN,
                 "%s, requests are refused: raise --max-metrics-memory, or lower --retention", message);
+}
+
+void answer_metrics_full(struct server *server, const char *message, struct response *response)
+{
+    note_metrics_full(server, message);
     response_error(response, 503, "%s", message);
 }

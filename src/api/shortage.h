@@ -10,7 +10,8 @@
 /* --max-memory. */
 void answer_events_full(struct server *server, struct response *response);
 
-/* --max-metrics-memory; the message says for what. */
+/* --max-metrics-memory; the message says for what. The first is for the log alone. */
+void note_metrics_full(struct server *server, const char *message);
 void answer_metrics_full(struct server *server, const char *message, struct response *response);
 
 #endif

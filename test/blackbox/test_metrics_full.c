@@ -72,6 +72,9 @@ static void check_full(struct kit_server *server, size_t number, size_t accepted
     assert_int_equal(kit_parse_count(metrics->by_plan, "old"), various ? 1 : accepted);
     assert_int_equal(kit_parse_count(metrics->by_plan, "new"), -1);
     kit_assert_body(kit_get_path(server, "/healthz"), "{\"ok\":true}");
+    /* The log says it, and what to do, but not for each. */
+    const char *said = " warn the memory for metrics is full, .*--max-metrics-memory";
+    assert_int_equal(kit_matching_lines(kit, kit_log(server), said), 1);
 }
 
 static void full_memory_refuses_and_drops_nothing(void **state)
