@@ -15,7 +15,7 @@
 /* The first ones one by one, then with gaps that grow: of hundreds most are alike. */
 static uint64_t next_of(uint64_t nth)
 {
-    return nth < 10 ? nth + 1 : nth + nth / 3;
+    return nth < 8 ? nth + 1 : nth + nth / 2;
 }
 
 /* Whether one has failed since. */

@@ -75,6 +75,17 @@ static const struct kit_response *ask(struct kit_connection *connection, const c
     return kit_receive(connection);
 }
 
+/* Only so many connections are left, this one among them: what has been closed is closed on the other side, too. */
+static void await_connections(struct kit_connection *connection, int64_t count)
+{
+    int64_t deadline_at_ms = kit_deadline_at_ms(KIT_DEADLINE_MS), found = 0;
+    while (found != count) {
+        const struct kit_response *response = ask(connection, "GET", "/health", NULL);
+        if (!kit_json_number(response->body, "connections.open", &found) || kit_now_ms() > deadline_at_ms)
+            kit_fail(response->kit, "%lld connections are open", (long long)found);
+    }
+}
+
 static void open_connections_go_on_and_new_ones_wait(void **state)
 {
     struct kit_server *server = kit_serve_events(*state);
@@ -84,6 +95,7 @@ static void open_connections_go_on_and_new_ones_wait(void **state)
         kit_assert_status(ask(open[i], "GET", "/healthz", NULL), 200);
     }
     struct kit_holdings before = kit_holdings(server);
+    await_connections(open[0], 3);
     rlim_t usual = leave_room(server, 0);
     for (int i = 0; i < NEW; i++) {
         new[i] = kit_connect(server);
@@ -153,6 +165,7 @@ static void a_journal_that_is_rotated(void **state)
     const char *line = "{\"userId\":\"u\",\"name\":\"add_revenue\",\"value\":1}";
     size_t taken = 1;
     kit_assert_status(ask(open, "POST", "/liveEvent", line), 200);
+    await_connections(open, 1);
     rlim_t usual = leave_room(server, 0);
     for (int i = 0; i < NEW; i++)
         new[i] = kit_connect(server);
