@@ -29,17 +29,17 @@ int log_level_parse(struct text name, enum log_level *level)
 static void write_line(const struct log *log, enum log_level level, unsigned long long left_out,
                        const char *format, va_list arguments)
 {
-    char line[LOG_LINE_BYTES], end[48] = "\n";
+    char line[LOG_LINE_BYTES], end[48];
     char time[CLOCK_RFC3339_BYTES];
     clock_format_rfc3339(clock_wall_ms(), time);
-    if (left_out > 0)
-        snprintf(end, sizeof end, " left_out=%llu\n", left_out);
+    size_t end_length = left_out == 0 ? (size_t)snprintf(end, sizeof end, "\n")
+                                      : (size_t)snprintf(end, sizeof end, " left_out=%llu\n", left_out);
     size_t length = (size_t)snprintf(line, sizeof line, "%s %s ", time, level_names[level]);
-    size_t room = sizeof line - length - strlen(end);
+    size_t room = sizeof line - length - end_length;
     int wanted = vsnprintf(line + length, room, format, arguments);
     length += wanted < 0 ? 0 : (size_t)wanted >= room ? room - 1 : (size_t)wanted;
-    memcpy(line + length, end, strlen(end));
-    length += strlen(end);
+    memcpy(line + length, end, end_length);
+    length += end_length;
     /* A reader that has stopped must not stop the server: the line is dropped. */
     struct pollfd reader = {.fd = log->descriptor, .events = POLLOUT};
     if (poll(&reader, 1, 0) != 1)
