@@ -131,9 +131,10 @@ $(OUT)/test/soak: $(SOAK) $(KIT)
 	@mkdir -p $(@D)
 	@$(LINK) $^ -lcmocka -lpq -lsqlite3 -o $@
 
-# Without builtins: calloc must not become a call of itself. Without sanitizers: it is called before they are ready.
-$(OUT)/objects/test/faults/%.o: CFLAGS += -fPIC -fno-builtin
-$(OUT)/objects/test/faults/%.o: SANITIZER :=
+# Without builtins: calloc must not become a call of itself. Without sanitizers: it is called before they are ready. With frame
+# pointers: LeakSanitizer passes over what it can't tell the caller of.
+$(OUT)/objects/test/faults/%.o: override CFLAGS += -fPIC -fno-builtin
+$(OUT)/objects/test/faults/%.o: SANITIZER := -fno-omit-frame-pointer
 $(OUT)/faults/faults.so: $(OUT)/objects/test/faults/faults.o
 	@mkdir -p $(@D)
 	@$(LINK) -shared $^ -o $@
