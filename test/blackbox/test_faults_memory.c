@@ -1,4 +1,5 @@
 /* Whichever allocation of a request fails: it is taken, or refused and leaves nothing behind, and the next one is taken. */
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,12 +39,48 @@ static void judge_get(struct kit_sweep *sweep, unsigned number, enum kit_outcome
     kit_assert_body(rest, outcome == KIT_TAKEN ? "[]" : "[{\"n\":1},\"two\"]");
 }
 
+static void copy_file(struct kit *kit, const char *from, const char *to)
+{
+    char bytes[65536];
+    size_t length;
+    FILE *source = fopen(from, "rbe"), *target = fopen(to, "wbe");
+    if (source == NULL || target == NULL)
+        kit_fail(kit, "%s can't be copied", from);
+    while ((length = fread(bytes, 1, sizeof bytes, source)) > 0)
+        assert_int_equal(fwrite(bytes, 1, length, target), length);
+    fclose(source);
+    assert_int_equal(fclose(target), 0);
+}
+
+/* How many events of the channel the database would have if the server crashed now. */
+static int count_after_crash(struct kit *kit, const char *channel)
+{
+    sqlite3 *database;
+    sqlite3_stmt *statement;
+    const char *path = kit_database(kit) + strlen("sqlite:");
+    const char *copy = kit_format(kit, "%s/copy", kit_make_directory(kit));
+    copy_file(kit, path, copy);
+    copy_file(kit, kit_format(kit, "%s-wal", path), kit_format(kit, "%s-wal", copy));
+    assert_int_equal(sqlite3_open(copy, &database), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(database, "SELECT count(*) FROM events WHERE channel = ?1", -1, &statement, NULL),
+        SQLITE_OK);
+    sqlite3_bind_text(statement, 1, channel, -1, SQLITE_STATIC);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    int count = sqlite3_column_int(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(database);
+    return count;
+}
+
 static void judge_publish(struct kit_sweep *sweep, unsigned number, enum kit_outcome outcome,
                           const char *body)
 {
     struct kit *kit = kit_of(sweep->server);
     const char *channel = kit_format(kit, "key%u", number);
     const struct kit_history *history = kit_history(sweep->server, channel, NULL);
+    if (kit_engine() == KIT_SQLITE && outcome != KIT_OPEN_OUTCOME)
+        assert_int_equal(count_after_crash(kit, channel), outcome == KIT_TAKEN ? 1 : 0);
     if (outcome != KIT_OPEN_OUTCOME && history->count != (outcome == KIT_TAKEN ? 1 : 0))
         kit_fail(kit, "outcome %d, and the history has %zu", (int)outcome, history->count);
     if (history->count == 1)
@@ -233,8 +270,20 @@ static void the_queue(void **state)
     kit_push(server, "stored", "{\"n\":1}");
     kit_push(server, "stored", "\"two\"");
     assert_int_equal(atomic_load(&faults->attached), kit_process(server));
+    /* The buffers for head and body grow step by step. */
+    const struct kit_swept large = {
+        .name = "push what is large",
+        .method = "POST",
+        .target = "/push?key=key#",
+        .headers = kit_format(*state, "X-Large: %s\r\n", kit_repeat(*state, "x", 10000)),
+        .body = kit_format(*state, "[#,\"%s\"]", kit_repeat(*state, "y", 300000)),
+        .statuses = "200",
+        .answer = PUSHED,
+        .judge = judge_push,
+    };
     struct kit_holdings before = kit_holdings(server);
     sweep_all(&sweep, queue_requests, KIT_COUNT(queue_requests));
+    sweep_all(&sweep, &large, 1);
     finish(&sweep, &before);
 }
 
