@@ -68,10 +68,12 @@ QUEUE_HEADER = $(shell $(CC) -E -M -include sys/queue.h -x c /dev/null | grep -o
 BUILD_PACKAGES := gcc libc6-dev libhttp-parser-dev libyajl-dev libsqlite3-dev libpq-dev libcurl4-openssl-dev ca-certificates
 # Servers for the tests to start by themselves, and a client of the browsers' kind.
 TEST_PACKAGES := libcmocka-dev postgresql nodejs node-eventsource openssl
+# lld: sanitized programs are large and many.
+CLANG_PACKAGES := clang libclang-rt-dev llvm lld
 ifneq ($(CC),gcc)
-BUILD_PACKAGES += $(CC) libclang-rt-dev llvm
+BUILD_PACKAGES += $(CLANG_PACKAGES)
+LDFLAGS += -fuse-ld=lld
 endif
-FUZZ_PACKAGES := clang libclang-rt-dev llvm
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck
 
 .PHONY: all run test tests benches bench soak fuzz fuzzers lint format install clean
@@ -208,7 +210,7 @@ test-packages:
 	$(call install_packages,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 
 fuzz-packages:
-	$(call install_packages,$(BUILD_PACKAGES) $(FUZZ_PACKAGES))
+	$(call install_packages,$(BUILD_PACKAGES) $(CLANG_PACKAGES))
 
 lint-packages:
 	$(call install_packages,$(LINT_PACKAGES))

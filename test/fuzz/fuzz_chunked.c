@@ -52,6 +52,84 @@ static bool take_line_end(struct model *model)
     return take_exactly(model, '\n');
 }
 
+static bool is_blank(int byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+static bool is_token(int byte)
+{
+    return byte >= 0 && request_is_token_byte((char)byte);
+}
+
+/* The first byte that is not blank, beginning with this one. */
+static int pass_blanks(struct model *model, int byte)
+{
+    while (is_blank(byte))
+        byte = take(model);
+    return byte;
+}
+
+/* A quoted value behind its first quotation mark, up to and with its last. */
+static bool take_quoted(struct model *model)
+{
+    for (;;) {
+        int byte = take(model);
+        if (byte == '"')
+            return true;
+        if (byte == '\\')
+            byte = take(model);
+        if (!must(model, byte == '\t' || (byte >= 0x20 && byte != 0x7F), byte))
+            return false;
+    }
+}
+
+/* One token; `*byte` is its first byte, then the one behind it. */
+static bool take_token(struct model *model, int *byte)
+{
+    if (!must(model, is_token(*byte), *byte))
+        return false;
+    while (is_token(*byte))
+        *byte = take(model);
+    return true;
+}
+
+/* What follows a ';'; `*byte` is the first one behind it then, blanks included. */
+static bool take_extension(struct model *model, int *byte)
+{
+    *byte = pass_blanks(model, take(model));
+    if (!take_token(model, byte))
+        return false;
+    int next = pass_blanks(model, *byte);
+    if (next != '=') {
+        if (is_blank(*byte)) /* only another one may follow blanks */
+            return must(model, next == ';', next) && take_extension(model, byte);
+        return true;
+    }
+    *byte = pass_blanks(model, take(model));
+    if (*byte != '"')
+        return take_token(model, byte);
+    if (!take_quoted(model))
+        return false;
+    *byte = take(model);
+    return true;
+}
+
+/* Everything behind the digits of a size, up to and with the CRLF. */
+static bool take_extensions(struct model *model, int byte)
+{
+    for (;;) {
+        bool blank = is_blank(byte);
+        byte = pass_blanks(model, byte);
+        if (!must(model, byte == ';' || (byte == '\r' && !blank), byte))
+            return false;
+        if (byte == '\r')
+            return take_exactly(model, '\n');
+        if (!take_extension(model, &byte))
+            return false;
+    }
+}
+
 static bool take_size_line(struct model *model, uint64_t *size)
 {
     int digits = 0, byte;
@@ -61,14 +139,7 @@ static bool take_size_line(struct model *model, uint64_t *size)
         if (!must(model, ++digits <= MOST_DIGITS, byte))
             return false;
     }
-    if (!must(model, digits > 0, byte))
-        return false;
-    bool blank = byte == ' ' || byte == '\t';
-    while (byte == ' ' || byte == '\t')
-        byte = take(model);
-    if (!must(model, byte == ';' || (byte == '\r' && !blank), byte))
-        return false;
-    return byte == ';' ? take_line_end(model) : take_exactly(model, '\n');
+    return must(model, digits > 0, byte) && take_extensions(model, byte);
 }
 
 /* Trailers, up to and with the empty line. */

@@ -89,7 +89,7 @@ static void make_metrics(void)
 
 static void make_http(void)
 {
-    enum { THREADS = 2 };
+    enum { THREADS = 2, REQUEST_MEMORY = 16 * 1024 * 1024 };
     struct http_server_options options = {
         .address = "127.0.0.1",
         .ready = 0, /* so that the pool starts no threads */
@@ -97,6 +97,7 @@ static void make_http(void)
         .max_threads = THREADS + POOL_RESERVE, /* so that none is left for requests that wait */
         .max_connections = 2,
         .max_body = KIT_MAX_BODY,
+        .max_request_memory = REQUEST_MEMORY,
         .deadlines = http_deadlines_default,
         .access_log = true,
         .common_headers = {.bytes = kit.common_headers.bytes, .length = kit.common_headers.length},
@@ -109,6 +110,7 @@ static void make_http(void)
     kit.server.http = http_server_create(&options);
     FUZZ_REQUIRE(kit.server.http != NULL);
     kit.worker.server = kit.server.http;
+    kit.worker.message.budget = &kit.server.http->request_memory;
 }
 
 void kit_server_start(void)
@@ -325,6 +327,9 @@ void kit_server_disconnect(struct buffer *answers)
     while (http_server_connections(kit.server.http).open > 0)
         FUZZ_REQUIRE(work(STUCK_MS));
     FUZZ_REQUIRE(!answers->failed);
+    /* Nobody is left who could hold any of it. */
+    message_clear(&kit.worker.message, 0);
+    FUZZ_REQUIRE(http_server_request_memory(kit.server.http) == 0);
 }
 
 /* --- the journal --- */
