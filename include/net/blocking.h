@@ -12,4 +12,8 @@ struct worker;
 int blocking_begin(struct worker *worker);
 void blocking_end(struct worker *worker);
 
+/* The same for the next page of an answer (BLOCK_PAGE), which is made also when it can't: half an answer is worth nothing. */
+int blocking_begin_page(struct worker *worker);
+void blocking_end_page(struct worker *worker);
+
 #endif

@@ -13,14 +13,15 @@
  *
  * Waiting requests may use all threads but `threads` + POOL_RESERVE, other blockers all but `threads`: so
  * waiting requests never keep a push from being served, and not even all of them keep a database call from
- * being made.
+ * being made. The pages of long answers, of which there may be as many as clients, may use half of those: requests go
+ * before them.
  *
  * Jobs are work that belongs to no connection (the delivery of one event to very many waiters). A worker does
  * one job, then serves one event, and so on, so that neither holds the other up.
  *
  * Lock: the pool's mutex, a leaf; it is not held while anything of the caller's runs.
  * Invariants: running + computing + blocked + spares = total <= max_threads; computing <= threads - ready;
- * blocked <= max_threads - threads.
+ * blocked <= max_threads - threads; pages <= half of that.
  */
 #ifndef NET_POOL_H
 #define NET_POOL_H
@@ -61,6 +62,7 @@ struct pool_options {
 enum block_reason {
     BLOCK_WAITING, /* a request that waits for an event */
     BLOCK_CALL,    /* a call that takes its time */
+    BLOCK_PAGE,    /* a call for the next page of an answer; when refused, the caller makes it all the same */
     BLOCK_COMPUTE, /* long work on a core; when refused, the caller does it all the same */
 };
 

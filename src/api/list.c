@@ -109,11 +109,10 @@ static enum body_more list_more(void *state, struct worker *worker)
     enum storage_result error;
     if (list->done || worker == NULL)
         return BODY_END;
-    /* Where no further thread may be spent, this one waits for the database all the same: half a list is worth nothing. */
-    bool blocking = blocking_begin(worker) == 0;
+    bool blocking = blocking_begin_page(worker) == 0;
     enum list_progress progress = make_page(list, &error);
     if (blocking)
-        blocking_end(worker);
+        blocking_end_page(worker);
     return progress == LIST_FAILED ? BODY_END : BODY_MORE;
 }
 

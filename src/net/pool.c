@@ -24,6 +24,7 @@ struct pool {
     /* Guarded by `mutex`. The atomic ones are changed under it and read without it, as hints. */
     atomic_uint running;
     unsigned blocked;
+    unsigned pages; /* of them */
     unsigned waiting;
     unsigned computing;
     unsigned total;
@@ -160,6 +161,8 @@ static bool may_block_locked(const struct pool *pool, enum block_reason reason)
         return pool->blocked < most && pool->waiting < most - POOL_RESERVE;
     case BLOCK_CALL:
         return pool->blocked < most;
+    case BLOCK_PAGE:
+        return pool->blocked < most && pool->pages < most / 2;
     case BLOCK_COMPUTE:
         return pool->computing < pool->options.threads - pool->options.ready;
     }
@@ -177,6 +180,8 @@ static void move_locked(struct pool *pool, enum block_reason reason, int by)
         pool->blocked += step;
     if (reason == BLOCK_WAITING)
         pool->waiting += step;
+    if (reason == BLOCK_PAGE)
+        pool->pages += step;
 }
 
 /* Why nobody may block now. `error` 0: because of --max-threads. */
@@ -208,8 +213,8 @@ int pool_block(struct pool *pool, enum block_reason reason)
     }
     unsigned threads = pool->total;
     pthread_mutex_unlock(&pool->mutex);
-    /* Long work is done all the same. */
-    if (!entered && reason != BLOCK_COMPUTE)
+    /* Long work and pages are done all the same. */
+    if (!entered && reason != BLOCK_COMPUTE && reason != BLOCK_PAGE)
         complain(pool, threads, error);
     return entered ? 0 : -1;
 }

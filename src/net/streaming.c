@@ -7,18 +7,33 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-int blocking_begin(struct worker *worker)
+static int begin(struct worker *worker, enum block_reason reason)
 {
     worker_end_computing(worker);
-    if (pool_block(worker->server->pool, BLOCK_CALL) != 0)
+    if (pool_block(worker->server->pool, reason) != 0)
         return -1;
     worker_pass_events_on(worker);
     return 0;
 }
 
+int blocking_begin(struct worker *worker)
+{
+    return begin(worker, BLOCK_CALL);
+}
+
 void blocking_end(struct worker *worker)
 {
     pool_unblock(worker->server->pool, BLOCK_CALL);
+}
+
+int blocking_begin_page(struct worker *worker)
+{
+    return begin(worker, BLOCK_PAGE);
+}
+
+void blocking_end_page(struct worker *worker)
+{
+    pool_unblock(worker->server->pool, BLOCK_PAGE);
 }
 
 uint64_t streaming_token(const struct request *request)

@@ -3,9 +3,10 @@
 
 #include "base/clock.h"
 
+#include <poll.h>
 #include <stdio.h>
 
-enum { OPEN_WAIT_MS = 3000 };
+enum { OPEN_WAIT_MS = 3000, OPEN_PAUSE_MS = 5 };
 
 /* From version i to i + 1. */
 static const char *const migrations[STORAGE_SCHEMA_VERSION] = {
@@ -68,13 +69,25 @@ static int migrate(sqlite3 *database, int version)
     return 0;
 }
 
+/* Of two that make a new file at a time, SQLite tells one at once that it is locked: waiting could be a deadlock for it. Not
+ * for us, who hold nothing yet. */
+static int use_write_ahead_log(sqlite3 *database)
+{
+    int64_t deadline_at = clock_monotonic_ns() + OPEN_WAIT_MS * CLOCK_NS_PER_MS;
+    int result;
+    while ((result = sqlite3_exec(database, "PRAGMA journal_mode = WAL", NULL, NULL, NULL)) == SQLITE_BUSY &&
+           clock_monotonic_ns() < deadline_at)
+        poll(NULL, 0, OPEN_PAUSE_MS);
+    return result;
+}
+
 int sqlite_prepare_schema(sqlite3 *database, char reason[static STORAGE_REASON_BYTES])
 {
     int version = 0;
     sqlite3_busy_timeout(database, OPEN_WAIT_MS);
     /* IMMEDIATE shows at once whether the file can be written to, and keeps a second server out meanwhile. */
-    if (sqlite3_exec(database, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE", NULL,
-                     NULL, NULL) != SQLITE_OK ||
+    if (use_write_ahead_log(database) != SQLITE_OK ||
+        sqlite3_exec(database, "PRAGMA synchronous = FULL; BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK ||
         read_version(database, &version) != 0)
         return -1;
     if (version > STORAGE_SCHEMA_VERSION) {

@@ -318,7 +318,7 @@ static void say_as_upstream(struct kit_server *server, struct standin *standin,
     struct kit *kit = kit_of(server);
     const char *text = escaped(kit, hostile_text), *raw = in_header(kit, hostile_text);
     const char *const answers[] = {
-        filled(kit, "HTTP/1.1 400 @\r\nX-@: @\r\nContent-Length: 0\r\n\r\n", raw),
+        filled(kit, "HTTP/1.1 400 @\r\nX-@: @\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", raw),
         filled(kit, "HTTP/1.1 @\r\n\r\n", raw),
         filled(kit, "@\r\n\r\n", raw),
         filled(kit, "HTTP/1.1 302 Found\r\nLocation: http://@/\r\n\r\n", raw),

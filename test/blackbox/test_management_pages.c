@@ -317,12 +317,13 @@ static void many_slow_readers_leave_the_rest_working(void **state)
     }
     int64_t deadline_at_ms = kit_deadline_at_ms(KIT_DEADLINE_MS), started_at_ms;
     int begun = 0;
-    while (begun < READERS / 2 && kit_now_ms() < deadline_at_ms) {
+    while (begun < READERS && kit_now_ms() < deadline_at_ms) {
         begun = 0;
         for (int i = 0; i < READERS; i++)
             begun += kit_has_input(readers[i]);
         kit_pause();
     }
+    assert_int_equal(begun, READERS);
     started_at_ms = kit_now_ms();
     for (int i = 0; i < PUSHES; i++)
         kit_push(server, "k", "1");

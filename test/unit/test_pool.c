@@ -280,6 +280,23 @@ static void blocked_workers_are_replaced(void **state)
     }
 }
 
+/* Pages of answers leave half of the threads to requests, also when there are more of them. */
+static void pages_leave_threads_to_requests(void **state)
+{
+    (void)state;
+    struct harness *harness = start(READY);
+    for (unsigned i = 0; i < BLOCKERS; i++) {
+        enum block_reason reason = i < BLOCKERS / 2 ? BLOCK_PAGE : BLOCK_CALL;
+        assert_int_equal(block(harness, &harness->blocked[i], reason), 0);
+        assert_served(harness);
+        if (i >= BLOCKERS / 2 - 1)
+            assert_int_equal(block(harness, &harness->refused, BLOCK_PAGE), -1);
+    }
+    assert_int_equal(block(harness, &harness->refused, BLOCK_CALL), -1);
+    release(harness, harness->blocked, BLOCKERS);
+    stop(harness);
+}
+
 /* Computing workers are replaced too, beside as many as may block, and count as running. */
 static void computing_workers_are_replaced(void **state)
 {
@@ -486,6 +503,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_that_gets_no_threads_is_none),
         cmocka_unit_test(blocked_workers_are_replaced),
+        cmocka_unit_test(pages_leave_threads_to_requests),
         cmocka_unit_test(computing_workers_are_replaced),
         cmocka_unit_test(waiting_requests_leave_a_reserve_for_calls),
         cmocka_unit_test(surplus_workers_idle_and_are_used_again),
