@@ -76,7 +76,7 @@ LDFLAGS += -fuse-ld=lld
 endif
 LINT_PACKAGES := clang clang-format clang-tidy cppcheck
 
-.PHONY: all run test tests benches bench soak fuzz fuzzers lint format install clean
+.PHONY: all run test tests unit-tests benches bench soak fuzz fuzzers lint format install clean
 .PHONY: build-packages test-packages fuzz-packages lint-packages
 
 all: $(OUT)/event-syncer
@@ -90,7 +90,9 @@ test: test-packages
 	@$(MAKE) --no-print-directory tests
 	@EVENT_SYNCER_BINARY=$(OUT)/event-syncer test/run $(UNIT_TESTS) $(BLACKBOX_TESTS)
 
-tests: all $(UNIT_TESTS) $(BLACKBOX_TESTS) $(FAULTS)
+tests: unit-tests $(BLACKBOX_TESTS)
+
+unit-tests: all $(UNIT_TESTS) $(FAULTS)
 
 bench: build-packages
 	@$(MAKE) --no-print-directory all benches

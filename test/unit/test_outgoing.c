@@ -301,7 +301,7 @@ static void abandoned_sources_are_not_whole(void **state)
 static void long_answers_yield(void **state)
 {
     (void)state;
-    enum { LENGTH = 64 * 1024 * 1024 };
+    enum { LENGTH = 16 * 1024 * 1024 };
     struct sockets sockets = tcp_sockets_make();
     struct source source;
     struct outgoing outgoing = outgoing_make("head", source_make(&source, LENGTH, 65536, 4));
