@@ -5,11 +5,10 @@
 
 static void complain(struct http_server *server)
 {
-    log_limited(
-        server->options.log, &server->memory_shortage, LOG_LEVEL_WARN,
-        "out of memory, requests are refused: raise --max-request-memory if that is used up (see /health), "
-        "else give "
-        "the machine or its cgroup more, or lower --max-memory, --max-metrics-memory or --max-connections");
+    log_limited(server->options.log, &server->memory_shortage, LOG_LEVEL_WARN,
+                "out of memory, requests are refused: raise --max-request-memory if that is used up (see "
+                "/health), else give the machine or its cgroup more, or lower --max-memory, "
+                "--max-metrics-memory or --max-connections");
 }
 
 void answer_without_memory(struct http_server *server, const struct connection *connection,

@@ -177,9 +177,6 @@ static void check_room(struct worker *worker, const struct request *request, str
     bool safe = request->method == METHOD_GET;
     if (!safe || response->kind != RESPONSE_ANSWER || answer_may_be_kept(worker->server, response))
         return;
-    if (response->source.operations != NULL)
-        response->source.operations->close(response->source.state, false);
-    response->source = (struct body_source){.operations = NULL};
     buffer_clear(response->headers);
     response_out_of_memory(response);
 }

@@ -218,7 +218,7 @@ static void a_locked_database_changes_nothing(void **state)
     assert_int_equal(sqlite3_open(place->file.path, &holder), SQLITE_OK);
     assert_int_equal(sqlite3_exec(holder, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
     for (size_t i = 0; i < 2; i++)
-        assert_int_equal(storage_write(storage, &writes[i], kit_in_ms(400)), STORAGE_AWAY);
+        assert_int_equal(storage_write(storage, &writes[i], kit_in_ms(1500)), STORAGE_AWAY);
     expect_events(storage, NULL, 0);
     expect_users(storage, NULL, 0);
     sqlite3_close(holder);

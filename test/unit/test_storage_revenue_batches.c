@@ -166,7 +166,7 @@ static void a_locked_database_changes_nothing(void **state)
     sqlite3 *holder = NULL;
     assert_int_equal(sqlite3_open(place->file.path, &holder), SQLITE_OK);
     assert_int_equal(sqlite3_exec(holder, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(storage_write(storage, &write, kit_in_ms(400)), STORAGE_AWAY);
+    assert_int_equal(storage_write(storage, &write, kit_in_ms(1500)), STORAGE_AWAY);
     expect_checkpoint(storage, "f", 0);
     expect_revenue(storage, "u", "");
     sqlite3_close(holder);
