@@ -13,8 +13,9 @@
 #include "api/server.h"
 #include "base/buffer.h"
 
-/* What a server has, small enough to be used up by one input. */
-enum { KIT_MAX_BODY = 2048, KIT_MAX_MEMORY = 64 * 1024, KIT_RETENTION_SECONDS = 60 };
+/* What a server has, small enough to be used up by one input. The retention is longer than the lateness that is allowed, so that
+ * every event that was taken counts. */
+enum { KIT_MAX_BODY = 2048, KIT_MAX_MEMORY = 64 * 1024, KIT_RETENTION_SECONDS = 130 };
 
 /* Starts it, once a process. */
 void kit_server_start(void);
