@@ -224,7 +224,10 @@ static bool work(int wait_ms)
     struct worker *worker = &kit.worker;
     bool had_jobs = pool_has_jobs(http->pool);
     FUZZ_REQUIRE(pool_turn(http->pool));
-    int count = epoll_wait(http->epoll_descriptor, worker->events, EVENTS_AT_ONCE, wait_ms);
+    int count;
+    do {
+        count = epoll_wait(http->epoll_descriptor, worker->events, EVENTS_AT_ONCE, wait_ms);
+    } while (count < 0 && errno == EINTR); /* libFuzzer has an alarm now and then */
     worker->next_event = 0;
     worker->event_count = count < 0 ? 0 : count;
     while (worker->next_event < worker->event_count) {
