@@ -80,6 +80,16 @@ static CURLUcode take_apart(CURLU *parts, const char *url, struct base_url *base
     return code;
 }
 
+/* A host in percent-encoding: libcurl decodes it and then reads it once more, so it would not be what was written. Only zones
+ * of IPv6 addresses need it. */
+static bool has_escaped_host(const char *authority)
+{
+    size_t length = strcspn(authority, "/");
+    const char *at = memrchr(authority, '@', length);
+    const char *host = at == NULL ? authority : at + 1;
+    return *host != '[' && memchr(host, '%', length - (size_t)(host - authority)) != NULL;
+}
+
 int base_url_read(struct base_url *base, const char *url, char reason[static UPSTREAM_REASON_BYTES])
 {
     *base = (struct base_url){.text = NULL};
@@ -88,7 +98,7 @@ int base_url_read(struct base_url *base, const char *url, char reason[static UPS
                                                                    : NULL;
     /* libcurl would overlook a third slash. */
     if (authority == NULL || authority[0] == '/' || strlen(url) >= UPSTREAM_URL_BYTES ||
-        strpbrk(url, "?#\\ ") != NULL)
+        strpbrk(url, "?#\\ ") != NULL || has_escaped_host(authority))
         return refuse(url, reason);
     CURLU *parts = curl_url();
     if (parts == NULL)

@@ -61,6 +61,8 @@ static void other_urls_are_refused(void **state)
         {"http://host:-1", "http://host:-1"},
         {"http://ho st", "http://ho st"},
         {"http://host/a b", "http://host/a b"},
+        {"http://%31/", "http://%31/"},
+        {"http://us%40er@ho%73t:80", "...@ho%73t:80"},
         {"http://host\\@evil", "...@evil"},
         {"http://host\n", "http://host?"},
         {"http://[::1", "http://[::1"},
